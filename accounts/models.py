@@ -1,0 +1,38 @@
+"""People and what they did."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A person who signs in. ``is_superuser`` is the site admin; study roles are memberships in ``annotations``."""
+
+    def __str__(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class AuditEvent(models.Model):
+    """One line of the audit trail: append only. ``detail`` holds ids and settings, never clinical text."""
+
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    action = models.CharField(max_length=60)
+    object_type = models.CharField(max_length=60)
+    object_id = models.CharField(max_length=64)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["object_type", "object_id"])]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.action} {self.object_type} {self.object_id}"
+
+
+def audit(actor: User | None, action: str, target: models.Model, **detail: Any) -> AuditEvent:
+    """Append to the audit trail what ``actor`` did to ``target`` (``None``: a command or a worker)."""
+    return AuditEvent.objects.create(
+        actor=actor, action=action, object_type=target._meta.label_lower, object_id=str(target.pk), detail=detail
+    )

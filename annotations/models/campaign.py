@@ -1,0 +1,179 @@
+"""Campaign → item → assignment → judgement → revision: the path of every answer."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+
+class Campaign(models.Model):
+    """One round of judging. ``rubric`` is what annotators were shown, frozen when the campaign was planned."""
+
+    class Kind(models.TextChoices):
+        COMPARISON = "comparison"
+        LIKERT = "likert"
+        LABEL = "label"
+        CORRECTNESS = "correctness"
+
+    study = models.ForeignKey("annotations.Study", on_delete=models.CASCADE, related_name="campaigns")
+    # What annotators see in the address bar: opaque, so that it says nothing about when or what (C6).
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=20, choices=Kind)
+    split = models.CharField(max_length=20, blank=True)
+    overlap = models.PositiveIntegerField()
+    seed = models.PositiveBigIntegerField(default=0)
+    # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required"}
+    rubric = models.JSONField()
+    annotators = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="campaigns")
+    dropped = models.JSONField(default=dict, help_text="Cases without an item, by reason: {reason: [external_id]} (C4).")
+    simulated = models.BooleanField(default=False, help_text="Judgements made by a program, for demonstration.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    # Last, because the name hides django.db.models from the lines below it.
+    models = models.ManyToManyField("annotations.Model", related_name="campaigns", blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "name"], name="campaign_name_unique"),
+            models.CheckConstraint(condition=Q(overlap__gte=1), name="campaign_overlap_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed_at is None
+
+
+class Item(models.Model):
+    """What is judged: a pair (both completions), a completion (a only) or a case (neither).
+
+    Completions of a pair are stored in the fixed order of their models' names: sides belong to the assignment.
+    """
+
+    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="items")
+    case = models.ForeignKey("annotations.Case", on_delete=models.PROTECT, related_name="items")
+    completion_a = models.ForeignKey(
+        "annotations.Completion", null=True, blank=True, on_delete=models.PROTECT, related_name="items_a"
+    )
+    completion_b = models.ForeignKey(
+        "annotations.Completion", null=True, blank=True, on_delete=models.PROTECT, related_name="items_b"
+    )
+    position = models.PositiveIntegerField(help_text="Shuffled order within the campaign.")
+    repeat_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="repeats")
+    gold = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["campaign", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["campaign", "position"], name="item_position_unique"),
+            models.CheckConstraint(
+                condition=Q(completion_b__isnull=True) | Q(completion_a__isnull=False), name="item_b_needs_a"
+            ),
+            models.CheckConstraint(
+                condition=Q(completion_b__isnull=True) | ~Q(completion_a=F("completion_b")), name="item_pair_differs"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"item {self.pk}"
+
+
+class Assignment(models.Model):
+    """An item given to one annotator. Its UUID is the only id an annotator meets (C6)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="assignments")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="assignments")
+    # Drawn once, from a blocked sequence per annotator and model pair; null where there is no pair.
+    a_is_left = models.BooleanField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    lease_expires_at = models.DateTimeField()
+    submitted_at = models.DateTimeField(null=True, blank=True)
+    skipped_at = models.DateTimeField(null=True, blank=True)
+    skip_reason = models.CharField(max_length=300, blank=True)
+    active_seconds = models.FloatField(default=0)
+    draft = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "annotator"], name="assignment_once_per_annotator")]
+        indexes = [models.Index(fields=["annotator", "submitted_at"])]
+
+    def __str__(self) -> str:
+        return f"assignment {self.pk}"
+
+
+class Judgement(models.Model):
+    """That an annotator judged an item. What they said is in its revisions; nothing is overwritten."""
+
+    assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="judgement")
+    item = models.ForeignKey(Item, on_delete=models.PROTECT, related_name="judgements")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="judgements")
+    surplus = models.BooleanField(default=False, help_text="Beyond the overlap: kept, used for agreement only.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "annotator"], name="judgement_once_per_annotator")]
+
+    def __str__(self) -> str:
+        return f"judgement {self.pk}"
+
+
+class Revision(models.Model):
+    """One version of a judgement. Exactly one is current; an undo is a revision with outcome ``withdrawn``."""
+
+    class Outcome(models.TextChoices):
+        PREFER_A = "prefer_a"  # a and b in the item's fixed order, never the side shown
+        PREFER_B = "prefer_b"
+        TIE = "tie", "tie, both good"
+        BOTH_UNACCEPTABLE = "both_unacceptable"
+        JUDGED = "judged"  # likert, label, correctness: the answer is in values
+        CANNOT_JUDGE = "cannot_judge"
+        DEFECTIVE = "defective", "defective item"
+        WITHDRAWN = "withdrawn"
+
+    class Strength(models.TextChoices):
+        SLIGHTLY = "slightly"
+        CLEARLY = "clearly"
+
+    class CannotJudge(models.TextChoices):
+        MISSING_INFORMATION = "missing_information"
+        OUTSIDE_MY_FIELD = "outside_my_field"
+
+    judgement = models.ForeignKey(Judgement, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField(default=1)
+    is_current = models.BooleanField(default=True)
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    strength = models.CharField(max_length=10, choices=Strength, blank=True)
+    cannot_judge = models.CharField(max_length=20, choices=CannotJudge, blank=True)
+    chosen = models.ForeignKey(
+        "annotations.Completion", null=True, blank=True, on_delete=models.PROTECT, related_name="chosen_in"
+    )
+    # likert: {criterion: 1 …}; label: {label field: value}; correctness: {"correctness": "correct"|"partly"|"incorrect"}
+    values = models.JSONField(default=dict, blank=True)
+    reason = models.TextField(blank=True, help_text="The annotator's rationale.")
+    change_reason = models.CharField(max_length=300, blank=True, help_text="Why this revision was made.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["judgement", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["judgement", "number"], name="revision_number_unique"),
+            models.UniqueConstraint(
+                fields=["judgement"], condition=Q(is_current=True), name="revision_one_current_per_judgement"
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome__in=["prefer_a", "prefer_b"], chosen__isnull=False)
+                | (~Q(outcome__in=["prefer_a", "prefer_b"]) & Q(chosen__isnull=True)),
+                name="revision_preference_has_chosen",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.judgement} revision {self.number}"
