@@ -1,2 +1,4 @@
+from annotations import urls_data, urls_judging, urls_people
+
 app_name = "annotations"
-urlpatterns: list[object] = []
+urlpatterns = [*urls_people.urlpatterns, *urls_data.urlpatterns, *urls_judging.urlpatterns]

@@ -1,13 +1,3 @@
-import os
-import tempfile
-
-# Before Django reads its settings: everything the tests write lies in one throw-away directory.
-os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="medprefs-tests-")
-os.environ["SECRET_KEY"] = "tests-only-" + "x" * 50
-os.environ["ALLOWED_HOSTS"] = "localhost,127.0.0.1,testserver"
-os.environ["INSECURE_HTTP"] = "1"
-os.environ.setdefault("DEBUG", "0")
-
 import pytest
 
 from accounts.models import User
