@@ -36,3 +36,14 @@ def audit(actor: User | None, action: str, target: models.Model, **detail: Any) 
     return AuditEvent.objects.create(
         actor=actor, action=action, object_type=target._meta.label_lower, object_id=str(target.pk), detail=detail
     )
+
+
+class SignInFailure(models.Model):
+    """A wrong password, kept ten minutes so that guessing can be slowed down."""
+
+    username = models.CharField(max_length=150)
+    address = models.CharField(max_length=45)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.username} at {self.at:%H:%M}"

@@ -26,7 +26,9 @@ class LoopCommand(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object on standard output, nothing else"
+        )
         return parser
 
     def handle(self, **options: Any) -> None:

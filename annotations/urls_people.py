@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from annotations.views import people
+
+urlpatterns: list[URLPattern] = [
+    path("s/<slug:slug>/people/", people.people, name="people"),
+    path("invitation/<str:token>/", people.invitation, name="invitation"),
+]

@@ -1,10 +1,58 @@
-"""Celery: the doorbell. Rows in the database say what is to be done (C2)."""
+"""Celery: the doorbell. Rows in the database say what is to be done (C2).
 
+Each worker proves that it lives by a heartbeat in the database, and sweeps: it rings again for rows that nobody
+answered. Both happen in a thread of the worker, so there is no scheduler process to forget to start.
+"""
+
+import logging
 import os
+import threading
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "medprefs.settings")
 app = Celery("medprefs")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+logger = logging.getLogger("medprefs.celery")
+_stop = threading.Event()
+
+
+def _keep_alive(queues: list[str]) -> None:
+    """Write the heartbeat and sweep until the worker shuts down."""
+    from annotations.tasks import sweep as sweep_annotations
+    from django.conf import settings
+    from django.db import close_old_connections
+    from reports.tasks import sweep as sweep_reports
+    from training.tasks import sweep as sweep_training
+
+    from annotations.doorbell import beat, worker_name
+
+    while True:
+        try:
+            close_old_connections()
+            beat(worker_name(), queues)
+            for sweep in (sweep_annotations, sweep_training, sweep_reports):
+                sweep()
+        except Exception:
+            # A database that is away for a moment must not end the heartbeat; the traceback is in the log.
+            logger.exception("the heartbeat of %s failed, it is tried again", worker_name())
+        if _stop.wait(settings.WORKER_HEARTBEAT_SECONDS):
+            return
+
+
+@worker_ready.connect
+def start_heartbeat(sender: Any, **kwargs: Any) -> None:
+    queues = [queue.name for queue in sender.task_consumer.queues]
+    threading.Thread(target=_keep_alive, args=(queues,), name="heartbeat", daemon=True).start()
+
+
+@worker_shutting_down.connect
+def stop_heartbeat(**kwargs: Any) -> None:
+    from annotations.doorbell import forget, worker_name
+
+    _stop.set()
+    forget(worker_name())

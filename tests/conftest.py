@@ -29,3 +29,9 @@ def chidi(db: None) -> User:
 def adam(db: None) -> User:
     """The site admin."""
     return make_user("adam", is_superuser=True)
+
+
+@pytest.fixture(autouse=True)
+def fast_passwords(settings):
+    """Hashing that takes its time is for attackers, not for tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

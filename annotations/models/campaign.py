@@ -27,7 +27,9 @@ class Campaign(models.Model):
     # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required"}
     rubric = models.JSONField()
     annotators = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="campaigns")
-    dropped = models.JSONField(default=dict, help_text="Cases without an item, by reason: {reason: [external_id]} (C4).")
+    dropped = models.JSONField(
+        default=dict, help_text="Cases without an item, by reason: {reason: [external_id]} (C4)."
+    )
     simulated = models.BooleanField(default=False, help_text="Judgements made by a program, for demonstration.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -14,7 +14,9 @@ class Generation(StatusRow):
     limit = models.PositiveIntegerField(null=True, blank=True)
     n = models.PositiveIntegerField(default=1, help_text="Completions a case.")
     sampling = models.JSONField(default=dict)  # {"temperature", "top_p", "max_tokens", "seed"}
-    skipped = models.JSONField(default=dict, help_text="Cases without a completion, by reason: {reason: [external_id]}.")
+    skipped = models.JSONField(
+        default=dict, help_text="Cases without a completion, by reason: {reason: [external_id]}."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
 
     def __str__(self) -> str:
@@ -26,7 +28,9 @@ class Completion(models.Model):
 
     case = models.ForeignKey("annotations.Case", on_delete=models.CASCADE, related_name="completions")
     model = models.ForeignKey("annotations.Model", on_delete=models.PROTECT, related_name="completions")
-    generation = models.ForeignKey(Generation, null=True, blank=True, on_delete=models.PROTECT, related_name="completions")
+    generation = models.ForeignKey(
+        Generation, null=True, blank=True, on_delete=models.PROTECT, related_name="completions"
+    )
     text = models.TextField()
     index = models.PositiveIntegerField(default=0, help_text="0 … n-1 of the completions asked for a case.")
     sampling = models.JSONField(default=dict)

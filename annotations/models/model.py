@@ -31,7 +31,9 @@ class Model(models.Model):
                 condition=~models.Q(kind="adapter") | (models.Q(base__isnull=False) & ~models.Q(path="")),
                 name="model_adapter_has_base_and_path",
             ),
-            models.CheckConstraint(condition=~models.Q(kind="endpoint") | ~models.Q(url=""), name="model_endpoint_has_url"),
+            models.CheckConstraint(
+                condition=~models.Q(kind="endpoint") | ~models.Q(url=""), name="model_endpoint_has_url"
+            ),
             models.CheckConstraint(condition=~models.Q(kind="base") | ~models.Q(path=""), name="model_base_has_path"),
         ]
 

@@ -82,7 +82,9 @@ class StatusRow(models.Model):
             values["finished_at"] = now
         with transaction.atomic():
             if not type(self)._default_manager.filter(pk=self.pk, status=before).update(**values):
-                raise InvalidTransition(f"{self} is no longer {before}: somebody else changed it. Reload and look again.")
+                raise InvalidTransition(
+                    f"{self} is no longer {before}: somebody else changed it. Reload and look again."
+                )
             StatusChange.objects.create(
                 object_type=self._meta.label_lower, object_id=self.pk, before=before, after=after, note=note[:500]
             )

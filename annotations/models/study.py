@@ -18,7 +18,9 @@ class Study(models.Model):
     task = models.CharField(max_length=20, choices=Task)
     description = models.TextField(blank=True)
     instructions = models.TextField(blank=True, help_text="What annotators read before judging (Markdown).")
-    synthetic = models.BooleanField(default=False, help_text="Cases written for demonstration; said wherever they show.")
+    synthetic = models.BooleanField(
+        default=False, help_text="Cases written for demonstration; said wherever they show."
+    )
 
     # C10: the only prompt. {name} stands for an input field of the case.
     system_prompt = models.TextField()

@@ -1,0 +1,146 @@
+"""The first campaign, and one finished example: the whole loop in small, its judgements made by a program.
+
+Each step looks whether it is done already, so that a demo that was stopped goes on where it was.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from annotations.generation.queue import queue_generation
+from django.conf import settings
+from training.launch import queue_run
+from training.snapshots import freeze
+
+from accounts.errors import UserError
+from accounts.models import User
+from annotations.doorbell import wait_for
+from annotations.models import Campaign, Model, Status, StatusRow, Study
+from annotations.planning import plan_campaign
+from demo.load import SIMULATED
+from demo.simulate import judge_all
+from reports import build, evaluation
+from reports.models import Evaluation, Report
+from training.models import Run, TrainingDataset
+
+Say = Callable[[str], None]
+Row = TypeVar("Row", bound=StatusRow)
+CLINICIANS = ["anna", "ben", "chidi"]
+
+
+def _finished(row: Row, queue: str) -> Row:
+    if row.status in (Status.INTERRUPTED, Status.FAILED):
+        row.transition(Status.QUEUED, note="the demo was started again")
+    return row if row.status == Status.SUCCEEDED else wait_for(row, queue)
+
+
+def two_samples(study: Study, *, split: str, limit: int, actor: User) -> None:
+    """Two summaries a case from the base model, to be compared with one another."""
+    base = Model.objects.get(name=settings.EMBEDDED_MODEL_NAME)
+    row = study.generations.filter(model=base, split=split, n=2).first() or queue_generation(
+        study=study,
+        model=base,
+        split=split,
+        n=2,
+        limit=limit,
+        sampling={"temperature": 0.8, "max_tokens": 96, "seed": 1},
+        actor=actor,
+    )
+    _finished(row, "generation")
+
+
+def make_first_campaign(people: dict[str, User], say: Say) -> None:
+    """Eight pairs of summaries for the three clinicians: about five minutes."""
+    study = Study.objects.get(slug="summaries")
+    if study.campaigns.exists():
+        return
+    say("Writing summaries for the first campaign …")
+    two_samples(study, split="train", limit=8, actor=people["lena"])
+    campaign = plan_campaign(
+        study=study,
+        kind="comparison",
+        name="First look",
+        models=[Model.objects.get(name=settings.EMBEDDED_MODEL_NAME)],
+        split="train",
+        annotators=[people[name] for name in CLINICIANS],
+        overlap=3,
+        seed=1,
+        actor=people["lena"],
+    )
+    say(f"The first campaign is open: {campaign.items.count()} pairs, about five minutes.")
+
+
+def _campaign(study: Study, name: str, people: dict[str, User], **fields: Any) -> Campaign:
+    found = study.campaigns.filter(name=name).first()
+    annotators = [people[who] for who in SIMULATED]
+    campaign = found or plan_campaign(
+        study=study,
+        name=name,
+        annotators=annotators,
+        overlap=len(annotators),
+        seed=1,
+        simulated=True,
+        actor=people["lena"],
+        **fields,
+    )
+    judge_all(campaign, actor=people["lena"])
+    return campaign
+
+
+def _run(study: Study, name: str, dataset: TrainingDataset, actor: User, **fields: Any) -> Run:
+    base = Model.objects.get(name=settings.EMBEDDED_MODEL_NAME)
+    row = Run.objects.filter(name=name).first() or queue_run(
+        study=study, name=name, base=base, dataset=dataset, seed=1, actor=actor, **fields
+    )
+    return _finished(row, "training")
+
+
+def make_example(people: dict[str, User], say: Say, url: str) -> Report:
+    """Preferences, SFT, DPO, an evaluation of the three arms and its report, on the study “example”."""
+    study, lena = Study.objects.get(slug="example"), people["lena"]
+    base = Model.objects.get(name=settings.EMBEDDED_MODEL_NAME)
+    report = study.reports.first()
+    where = f"{url}/s/{study.slug}/results/reports/"
+    if report:
+        say(f"The example report: {where}{report.pk}/")
+        return report
+    say("Making the example: a small study from pairs to report, judged by a program. It takes some minutes …")
+    two_samples(study, split="train", limit=16, actor=lena)
+    pairs = _campaign(study, "Simulated preferences", people, kind="comparison", models=[base], split="train")
+    say("  pairs judged; fine-tuning with SFT …")
+    sft_data = study.datasets.filter(kind="sft").first() or freeze(study=study, kind="sft", actor=lena)
+    sft = _run(study, "example-sft", sft_data, lena, method="sft", hyperparameters={"max_steps": 12})
+    say("  fine-tuning with DPO …")
+    preferences = study.datasets.filter(kind="preference").first()
+    preferences = preferences or freeze(study=study, kind="preference", campaigns=[pairs], actor=lena)
+    dpo = _run(study, "example-dpo", preferences, lena, method="dpo", parent=sft, hyperparameters={"max_steps": 8})
+    say("  summaries of the test cases by the three arms …")
+    compared = _evaluation(study, [base, sft.model, dpo.model], lena)
+    report = _report(study, compared, people)
+    say(f"The example report is ready: {where}{report.pk}/")
+    return report
+
+
+def _evaluation(study: Study, arms: list[Model | None], actor: User) -> Evaluation:
+    models = [arm for arm in arms if arm is not None]
+    if len(models) != len(arms):
+        raise UserError("A run of the example ended without an adapter. Look at its page under Training.")
+    row = study.evaluations.first() or evaluation.start(
+        study=study, arms=models, sampling={"temperature": 0.0, "max_tokens": 96, "seed": 1}, actor=actor
+    )
+    return _finished(row, "generation")
+
+
+def _report(study: Study, compared: Evaluation, people: dict[str, User]) -> Report:
+    models = [arm.model for arm in compared.arms.select_related("model")]
+    for kind, name in (("likert", "Simulated grades"), ("comparison", "Simulated comparisons")):
+        campaign = _campaign(
+            study,
+            name,
+            people,
+            kind=kind,
+            models=models,
+            split=compared.split,
+            completions=evaluation.completions(compared),
+        )
+        compared.campaigns.add(campaign)
+    return build.build(study=study, evaluations=[compared], campaigns=list(study.campaigns.all()), actor=people["lena"])
