@@ -6,13 +6,10 @@ Names keep TRL's and PEFT's spelling. This module imports nothing heavy, so that
 0.1
 >>> resolve("dpo", {"learning_rate": "5e-6"})["learning_rate"]
 5e-06
->>> resolve("dpo", {"betta": 0.2})
+>>> resolve("dpo", {"betta": 0.2})  # doctest: +ELLIPSIS
 Traceback (most recent call last):
     ...
-ValueError: dpo has no hyperparameter 'betta' (did you mean 'beta'?). Allowed: beta, eval_steps, gradient_accumulation_steps, \
-gradient_checkpointing, label_smoothing, learning_rate, logging_steps, lora_alpha, lora_dropout, lora_r, lora_target_modules, \
-loss_type, lr_scheduler_type, max_grad_norm, max_length, max_steps, num_train_epochs, per_device_eval_batch_size, \
-per_device_train_batch_size, save_steps, warmup_ratio, weight_decay.
+ValueError: dpo has no hyperparameter 'betta' (did you mean 'beta'?). Allowed: beta, eval_steps, ...
 """
 
 import difflib
@@ -34,20 +31,36 @@ class Hyperparameter(NamedTuple):
 
 
 _COMMON: dict[str, Hyperparameter] = {
-    "num_train_epochs": Hyperparameter(float, 1.0, "Passes over the training rows.", "TRL DPOConfig and its LoRA guides", 0.01, 100),
+    "num_train_epochs": Hyperparameter(
+        float, 1.0, "Passes over the training rows.", "TRL scripts/sft.py and dpo.py, LoRA", 0.01, 100
+    ),
     "max_steps": Hyperparameter(
-        int, -1, "Stop after this many updates, whatever the epochs; -1: the epochs decide.", "transformers", -1, 1_000_000
+        int,
+        -1,
+        "Stop after this many updates, whatever the epochs; -1: the epochs decide.",
+        "transformers",
+        -1,
+        1_000_000,
     ),
     "per_device_train_batch_size": Hyperparameter(int, 8, "Rows a device holds at once.", "transformers", 1, 1024),
     "per_device_eval_batch_size": Hyperparameter(int, 8, "The same while evaluating.", "transformers", 1, 1024),
-    "gradient_accumulation_steps": Hyperparameter(int, 1, "Batches added up before one update.", "transformers", 1, 1024),
+    "gradient_accumulation_steps": Hyperparameter(
+        int, 1, "Batches added up before one update.", "transformers", 1, 1024
+    ),
     "gradient_checkpointing": Hyperparameter(
         bool, True, "Recompute activations: less memory for about a third more time.", "TRL SFTConfig and DPOConfig"
     ),
     "max_length": Hyperparameter(
-        int, 1024, "Longest row in tokens, prompt and completion; a longer row is left out and counted.", "TRL", 16, 131_072
+        int,
+        1024,
+        "Longest row in tokens, prompt and completion; a longer row is left out and counted.",
+        "TRL",
+        16,
+        131_072,
     ),
-    "warmup_ratio": Hyperparameter(float, 0.03, "Share of the steps over which the learning rate rises.", "QLoRA, table 9", 0, 1),
+    "warmup_ratio": Hyperparameter(
+        float, 0.03, "Share of the steps over which the learning rate rises.", "QLoRA's qlora.py", 0, 1
+    ),
     "lr_scheduler_type": Hyperparameter(
         str,
         "linear",
@@ -57,43 +70,66 @@ _COMMON: dict[str, Hyperparameter] = {
     ),
     "weight_decay": Hyperparameter(float, 0.0, "Weight decay of AdamW.", "transformers", 0, 1),
     "max_grad_norm": Hyperparameter(float, 1.0, "Gradients are clipped to this norm.", "transformers", 0, 1000),
-    "logging_steps": Hyperparameter(int, 1, "Updates between two points of the charts.", "ours: runs are short (TRL: 10)", 1, 10_000),
+    "logging_steps": Hyperparameter(
+        int, 1, "Updates between two points of the charts.", "ours: runs are short (TRL: 10)", 1, 10_000
+    ),
     "eval_steps": Hyperparameter(
         int, 0, "Updates between two evaluations; 0: at the end of each epoch.", "ours: runs are short", 0, 1_000_000
     ),
     "save_steps": Hyperparameter(
-        int, 50, "Updates between two checkpoints; 0: at the end of each epoch.", "ours: a lost run repeats at most 50", 0, 1_000_000
+        int,
+        50,
+        "Updates between two checkpoints; 0: at the end of each epoch.",
+        "ours: a lost run repeats at most 50",
+        0,
+        1_000_000,
     ),
     "lora_r": Hyperparameter(int, 16, "Rank of the adapter.", "TRL ModelConfig", 1, 512),
-    "lora_alpha": Hyperparameter(int, 32, "Scale of the adapter; the update is multiplied by alpha / r.", "TRL ModelConfig", 1, 2048),
+    "lora_alpha": Hyperparameter(
+        int, 32, "Scale of the adapter; the update is multiplied by alpha / r.", "TRL ModelConfig", 1, 2048
+    ),
     "lora_target_modules": Hyperparameter(
-        str, "all-linear", "Layers that get an adapter: 'all-linear', or names with commas between.", "QLoRA, section 4; PEFT"
+        str,
+        "all-linear",
+        "Layers that get an adapter: 'all-linear', or names with commas between.",
+        "QLoRA, section 4; PEFT",
     ),
 }
 
 HYPERPARAMETERS: dict[str, dict[str, Hyperparameter]] = {
     "sft": {
-        # Full fine-tuning in TRL takes 2e-5; LoRA wants about ten times that (QLoRA table 9; TRL, "PEFT integration").
-        "learning_rate": Hyperparameter(float, 2e-4, "Peak learning rate.", "QLoRA, table 9; TRL, PEFT integration", 0, 1),
+        # TRL takes 2e-5 for full fine-tuning and ten times that for LoRA (the two commands in its scripts/sft.py).
+        "learning_rate": Hyperparameter(float, 2e-4, "Peak learning rate.", "TRL scripts/sft.py, LoRA; QLoRA", 0, 1),
         "lora_dropout": Hyperparameter(float, 0.05, "Dropout inside the adapter.", "TRL ModelConfig", 0, 0.9),
         **_COMMON,
     },
     "dpo": {
-        # TRL's DPOConfig takes 1e-6 for full fine-tuning; ten times that for LoRA (TRL, "PEFT integration").
-        "learning_rate": Hyperparameter(float, 1e-5, "Peak learning rate.", "ten times TRL DPOConfig's 1e-6, for LoRA", 0, 1),
-        "beta": Hyperparameter(float, 0.1, "How firmly the policy is held to the reference.", "TRL DPOConfig", 0.0001, 100),
+        # DPOConfig takes 1e-6 for full fine-tuning; LoRA ten times that, the factor in TRL's scripts/dpo.py.
+        "learning_rate": Hyperparameter(
+            float, 1e-5, "Peak learning rate.", "ten times TRL DPOConfig's 1e-6, for LoRA", 0, 1
+        ),
+        "beta": Hyperparameter(
+            float, 0.1, "How firmly the policy is held to the reference.", "TRL DPOConfig", 0.0001, 100
+        ),
         "loss_type": Hyperparameter(
             str,
             "sigmoid",
-            "The loss: sigmoid is the DPO paper's; ipo resists over-fitting; robust takes label_smoothing as known label noise.",
+            "sigmoid is the DPO paper's; ipo resists over-fitting; robust reckons with label_smoothing wrong labels.",
             "TRL DPOConfig",
             choices=("sigmoid", "ipo", "robust", "hinge", "apo_zero", "sigmoid_norm"),
         ),
         "label_smoothing": Hyperparameter(
-            float, 0.0, "Share of the preferences believed to be wrong; for the losses sigmoid and robust.", "TRL DPOConfig", 0, 0.49
+            float,
+            0.0,
+            "Share of the preferences believed to be wrong; for the loss robust only.",
+            "TRL DPOConfig",
+            0,
+            0.49,
         ),
         # Dropout would make policy and reference differ at the first step, where their equality is what is proved.
-        "lora_dropout": Hyperparameter(float, 0.0, "Dropout inside the adapter.", "TRL DPOConfig: disable_dropout", 0, 0.9),
+        "lora_dropout": Hyperparameter(
+            float, 0.0, "Dropout inside the adapter.", "TRL DPOConfig: disable_dropout", 0, 0.9
+        ),
         **_COMMON,
     },
 }
@@ -119,6 +155,10 @@ def resolve(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             allowed = ", ".join(sorted(specs))
             raise ValueError(f"{method} has no hyperparameter {name!r}{hint}. Allowed: {allowed}.")
         values[name] = _checked(name, specs[name], value)
+    if values.get("label_smoothing") and values["loss_type"] != "robust":
+        raise ValueError(
+            f"label_smoothing has no effect with loss_type {values['loss_type']}; choose robust, or leave it 0."
+        )
     return values
 
 
@@ -126,7 +166,7 @@ def _checked(name: str, spec: Hyperparameter, value: Any) -> Any:
     value = _typed(name, spec, value)
     if spec.choices and value not in spec.choices:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(spec.choices)}.")
-    if spec.minimum is not None and value < spec.minimum or spec.maximum is not None and value > spec.maximum:
+    if (spec.minimum is not None and value < spec.minimum) or (spec.maximum is not None and value > spec.maximum):
         raise ValueError(f"{name} is {value}; it must lie between {spec.minimum:g} and {spec.maximum:g}.")
     return value
 
@@ -150,7 +190,7 @@ def _typed(name: str, spec: Hyperparameter, value: Any) -> Any:
         number = float(value)
     except (TypeError, ValueError):
         raise wrong from None
-    if not math.isfinite(number) or spec.type is int and number != int(number):
+    if not math.isfinite(number) or (spec.type is int and number != int(number)):
         raise wrong
     return spec.type(number)
 

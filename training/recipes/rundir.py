@@ -1,34 +1,61 @@
 """A run is a directory: the files a recipe reads and writes, and nothing about training itself.
 
-`python -m training.recipes.sft RUN_DIR` and `python -m training.recipes.dpo RUN_DIR`; exit 0 done, 1 failed or cancelled.
+`python -m training.recipes.sft RUN_DIR` and `python -m training.recipes.dpo RUN_DIR`; exit 0 done, 1 failed or
+cancelled.
 
 Goes in
-    config.json     {"method": "sft"|"dpo", "base_path": DIR, "base_sha256": HEX|null, "parent_adapter": DIR|null,
-                     "seed": INT, "hyperparameters": {name: value}}   (base_sha256, parent_adapter, seed, hyperparameters may be absent;
-                     other keys are the launcher's own and are ignored; names: hyperparameters.py)
-    train.jsonl     one row a line, messages as {"role", "content"}, other keys (lineage) ignored
-                     sft: {"prompt": [system, user], "completion": [assistant]}
-                     dpo: {"prompt": [system, user], "chosen": [assistant], "rejected": [assistant]}
+    config.json     method           "sft" or "dpo"
+                    base_path        directory with safetensors, tokenizer and chat template
+                    base_sha256      (may be absent) checked against weights_sha256(base_path)
+                    parent_adapter   (dpo; may be absent) directory of the SFT run's adapter
+                    seed             (0 where absent)
+                    hyperparameters  (may be absent) {name: value}, names and ranges in hyperparameters.py
+                    Other keys are the launcher's own and are ignored.
+    train.jsonl     one row a line, messages as {"role", "content"}; other keys (lineage) are ignored
+                    sft: {"prompt": [system, user], "completion": [assistant]}
+                    dpo: {"prompt": [system, user], "chosen": [assistant], "rejected": [assistant]}
     eval.jsonl      the same; may be absent or empty: nothing is evaluated then
     STOP_AND_KEEP   (empty file) makes the next SIGTERM end the run as a success that stopped early
 
 Comes out
-    events.jsonl    append only, one object a line: {"type", "time" (unix seconds), "step", "max_steps", ...}
-                     log         "metrics": TRL's names (loss, learning_rate, grad_norm, epoch, rewards/margins, rewards/accuracies, logps/chosen, ...)
-                     eval        "metrics": eval_loss, eval_rewards/margins, ...; step 0 is before training
-                     checkpoint  "path": "checkpoints/checkpoint-50"
-                     heartbeat   every HEARTBEAT_SECONDS, also while one step takes long; "memory_bytes" (resident), "gpu_memory_bytes" on a GPU
-                     status      "status": loading, measuring, evaluating, training, saving, succeeded, failed, cancelled, or
-                                 resumed_from (with "path"; points already written with a greater step are void), and "message" for people
-                     A number that is not finite is null. A line that doesn't parse was torn by a crash: skip it.
+    events.jsonl    append only, one object a line: type, time (unix seconds), step, max_steps, and by type
+                    log         metrics: TRL's names (loss, learning_rate, grad_norm, epoch, rewards/margins,
+                                rewards/accuracies, logps/chosen, ...); the last one has train_runtime, train_loss
+                    eval        metrics: eval_loss, eval_rewards/margins, ...; step 0 is before training
+                    checkpoint  path: "checkpoints/checkpoint-50"
+                    heartbeat   every HEARTBEAT_SECONDS, also while one step takes long; memory_bytes (peak, resident),
+                                gpu_memory_bytes (peak) on a GPU
+                    status      status: loading, measuring, evaluating, training, saving, succeeded, failed, cancelled,
+                                or resumed_from (with path; points written before it with a greater step are void);
+                                message for people
+                    max_steps is 0 until it is known. A number that is not finite is null. A line that does not parse
+                    was torn by a crash: skip it.
     checkpoints/    checkpoint-N/, complete once its complete.json is there and the sizes in it match
     before.json     what was measured before the first update, kept for a resumed run
     adapter/        adapter_config.json, adapter_model.safetensors
-    result.json     last of all, by rename: success (keys: `result` in sft.py and dpo.py)
-    error.json      instead: {"kind": "user"|"internal"|"cancelled", "message", "traceback" (text, null for people's mistakes), "step", "time"}
+    result.json     last of all, by rename: success
+                    method, seed, stopped_early, steps, max_steps, epochs, train_runtime (seconds, this attempt),
+                    resumed_from (path or null)
+                    base_path, base_sha256, chat_template_sha256, parent_adapter and parent_adapter_sha256 (or null)
+                    adapter_path ("adapter"), adapter_sha256; hashes of weights are weights_sha256 below
+                    hyperparameters (all, as used), ignored_hyperparameters (lora_* where the parent decides)
+                    rows         {"train": R, "eval": R}, R = read, kept, truncated (0), dropped {"too_long": n},
+                                 dropped_rows {"too_long": [row from 0, ...]}, max_length,
+                                 tokens {min, median, p95, max, total} or null
+                    metrics      the last of each logged metric
+                    eval_before, eval_after   eval metrics, null without eval rows
+                    proof        adapter_tensors, adapter_tensors_moved, lora_b_tensors, lora_b_moved,
+                                 adapter_parameters, frozen_tensors, frozen_tensors_moved (0, else the run fails),
+                                 end_token, trained_tokens_per_epoch; for dpo also reference ("parent_adapter" or
+                                 "base") and step0 {loss, expected_loss (ln 2 for sigmoid), margin, max_abs_margin,
+                                 max_abs_reward, rows, tolerance}
+                    device, dtype, threads, versions {package: version}
+    error.json      instead: kind ("user", "internal" or "cancelled"), message, traceback (text, or null for people's
+                    mistakes and for cancelled), step, time
 
-A recipe started again on a directory with result.json does nothing and exits 0; with error.json, it removes that and resumes from the newest
-complete checkpoint. Two recipes on one directory: the second exits 1 and writes nothing (events.jsonl is locked).
+A recipe started again on a directory with result.json does nothing and exits 0; with error.json, it removes that and
+resumes from the newest complete checkpoint. Two recipes on one directory: the second exits 1 and writes nothing
+(events.jsonl is locked).
 """
 
 import fcntl
@@ -42,6 +69,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,12 +94,22 @@ class Cancelled(Exception):
 
 
 def go_offline() -> None:
-    """No network and no telemetry, ever: clinical data is on this machine. Call before torch or transformers is imported."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    """No network and no telemetry, ever: clinical data is on this machine. Call before transformers is imported."""
+    for name in (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_DATASETS_OFFLINE",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+    ):
         os.environ[name] = "1"
-    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # forked data loaders would warn on every run
-    os.environ["WANDB_DISABLED"] = "true"
+    # stderr.log is shown to people: no progress bars, and no advice to those who write TRL
+    os.environ["TQDM_DISABLE"] = "1"
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # One run, one GPU: with several in sight Trainer would split batches over them, which TRL refuses.
+    if "WORLD_SIZE" not in os.environ:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
 
 # --- files in
@@ -90,12 +128,16 @@ def read_config(run_dir: Path, method: str) -> dict[str, Any]:
         raise UserError(f"{path}: method is {config.get('method')!r}, but this is the recipe {method!r}.")
     base = Path(config.get("base_path") or "")
     if not config.get("base_path") or not base.is_dir():
-        raise UserError(f"{path}: base_path {str(base)!r} is not a directory. Give the base model's directory on this machine.")
+        raise UserError(
+            f"{path}: base_path {str(base)!r} is not a directory. Give the base model's directory on this machine."
+        )
     if not any(base.glob("*.safetensors")):
-        raise UserError(f"{base} holds no .safetensors file; other weight formats are not read, because they can run code.")
-    if parent := config.get("parent_adapter"):
-        if not (Path(parent) / "adapter_config.json").is_file():
-            raise UserError(f"{path}: parent_adapter {parent!r} has no adapter_config.json. Is the parent run finished?")
+        raise UserError(
+            f"{base} holds no .safetensors file; other weight formats are not read, because they can run code."
+        )
+    parent = config.get("parent_adapter")
+    if parent and not (Path(parent) / "adapter_config.json").is_file():
+        raise UserError(f"{path}: parent_adapter {parent!r} has no adapter_config.json. Is the parent run finished?")
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(f"{path}: seed is {seed!r}; it must be a whole number from 0 to 4294967295.")
@@ -124,7 +166,9 @@ def read_rows(path: Path, answers: tuple[str, ...]) -> list[Row]:
             except json.JSONDecodeError as error:
                 raise UserError(f"{where}: not JSON ({error}).") from None
             except (KeyError, TypeError) as error:
-                raise UserError(f"{where}: needs {', '.join(('prompt', *answers))} as lists of messages ({error!r}).") from None
+                raise UserError(
+                    f"{where}: needs {', '.join(('prompt', *answers))} as lists of messages ({error!r})."
+                ) from None
             if not rows[-1]["prompt"] or rows[-1]["prompt"][0]["role"] != "system":
                 raise UserError(f"{where}: the prompt must start with a system message.")
             for key in answers:
@@ -176,7 +220,7 @@ def finite(value: Any) -> Any:
 
 
 def weights_sha256(directory: Path) -> str:
-    """The one hash of a model or adapter: SHA-256 over name and content hash of every .safetensors file in `directory` (not below)."""
+    """The one hash of a model or adapter: SHA-256 over names and contents of the .safetensors files in `directory`."""
     files = sorted(directory.glob("*.safetensors"))
     if not files:
         raise UserError(f"{directory} holds no .safetensors file.")
@@ -228,7 +272,7 @@ class Events:
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
                 self._file.write(b"\n")  # end the line that a crash tore, so that ours stays readable
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._previous = signal.signal(signal.SIGTERM, self._on_sigterm)
         self._beat = threading.Thread(target=self._heartbeat, daemon=True, name="heartbeat")
         self._beat.start()
 
@@ -253,6 +297,7 @@ class Events:
         return (self.run_dir / "STOP_AND_KEEP").exists()
 
     def close(self) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
         self._closed.set()
         self._beat.join(timeout=HEARTBEAT_SECONDS)
         self._file.close()
@@ -268,14 +313,14 @@ class Events:
 def memory() -> dict[str, int]:
     """Peak memory in bytes: resident, and on the GPU where one is in use."""
     peak = {"memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}  # Linux counts in KiB
-    torch = sys.modules.get("torch")
-    if torch is not None and getattr(torch, "cuda", None) and torch.cuda.is_initialized():
-        peak["gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated())
+    cuda = sys.modules.get("torch.cuda")
+    if getattr(cuda, "is_initialized", bool)():  # the heartbeat may come while torch is half imported
+        peak["gpu_memory_bytes"] = int(cuda.max_memory_allocated())  # type: ignore[union-attr]
     return peak
 
 
 def execute(recipe: Callable[[Path, Events], dict[str, Any]], run_dir: Path) -> int:
-    """Run `recipe` and end the protocol: result.json from what it returns, or error.json from what it raises. Returns the exit status."""
+    """Run `recipe`, write result.json from what it returns or error.json from what it raises; the exit status."""
     if not run_dir.is_dir():
         print(f"{run_dir} is not a directory.", file=sys.stderr)
         return 1
@@ -292,7 +337,13 @@ def execute(recipe: Callable[[Path, Events], dict[str, Any]], run_dir: Path) -> 
         kind = "user" if isinstance(error, UserError) else "cancelled"
         _fail(run_dir, events, kind, str(error), None)
     except Exception as error:
-        # A full disk, no memory, a bug: ours to read. Only the type goes into the message, because a message could quote a row.
+        if "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
+            message = (
+                f"Out of memory at step {events.step}. Lower per_device_train_batch_size or max_length, and run again."
+            )
+            _fail(run_dir, events, "user", message, traceback.format_exc())
+            return 1
+        # A full disk, a bug: ours to read. Only the type goes into the message, because a message could quote a row.
         message = f"{type(error).__name__} at step {events.step}; the traceback is in error.json and stderr.log."
         _fail(run_dir, events, "internal", message, traceback.format_exc())
     finally:
