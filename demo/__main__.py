@@ -111,6 +111,23 @@ def main() -> int:
         return 0
 
 
+def register_models(target: Path) -> None:
+    """The embedded model, and what the server at VLLM_URL serves."""
+    from django.conf import settings
+
+    from accounts.errors import UserError
+    from annotations.models import Model
+    from annotations.registering import add_base, register_defaults
+
+    if not Model.objects.filter(name=settings.EMBEDDED_MODEL_NAME).exists():
+        add_base(name=settings.EMBEDDED_MODEL_NAME, path=target)
+    try:
+        for model in register_defaults():
+            say(f"Registered {model.name} on {model.url}")
+    except UserError as error:
+        say(f"VLLM_URL was not registered: {error}")
+
+
 def serve(port: int, url: str, *, example: bool) -> int:
     import django
 
@@ -128,10 +145,7 @@ def serve(port: int, url: str, *, example: bool) -> int:
     if not target.exists():
         say("Unpacking the language model (SmolLM2-135M-Instruct), about half a minute …")
         subprocess.run([sys.executable, "-m", "training.recipes.embedded", str(target)], check=True)
-    from annotations.registering import register_defaults
-
-    for line in register_defaults():
-        say(line)
+    register_models(target)
     processes = Processes(settings.DATA_DIR / "logs")
     try:
         processes.start(
@@ -141,9 +155,7 @@ def serve(port: int, url: str, *, example: bool) -> int:
             worker = ("celery", "-A", "medprefs", "worker", "--pool", "solo", "--loglevel", "INFO")
             processes.start(queue, *worker, "-Q", queue, "-n", f"{queue}@%h")
         wait_for_web(processes, url)
-        say(
-            f"\nmedprefs is running. Open {url} in a browser and sign in with the password {os.environ['DEMO_PASSWORD']} as"
-        )
+        say(f"\nmedprefs is running. Open {url} in a browser. Password: {os.environ['DEMO_PASSWORD']}. Sign in as")
         say("  anna, ben or chidi  clinicians, with a first campaign to judge\n  lena                the study lead")
         say(f"  adam                the site admin\nLogs: {processes.logs}. Ctrl-C stops everything.\n")
         if example:

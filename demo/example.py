@@ -6,25 +6,36 @@ Each step looks whether it is done already, so that a demo that was stopped goes
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from annotations.generation.queue import queue_generation
 from django.conf import settings
-from training.launch import queue_run
-from training.snapshots import freeze
 
 from accounts.errors import UserError
 from accounts.models import User
 from annotations.doorbell import wait_for
+from annotations.generation.queue import queue_generation
 from annotations.models import Campaign, Model, Status, StatusRow, Study
 from annotations.planning import plan_campaign
+from annotations.policy import Policy
 from demo.load import SIMULATED
 from demo.simulate import judge_all
-from reports import build, evaluation
+from reports import analysis, build, evaluation
 from reports.models import Evaluation, Report
+from training.launch import queue_run
 from training.models import Run, TrainingDataset
+from training.snapshots import freeze
 
 Say = Callable[[str], None]
 Row = TypeVar("Row", bound=StatusRow)
 CLINICIANS = ["anna", "ben", "chidi"]
+# Short runs: enough to see the loop work on two cores, not enough to be good. One row at a time: under 4 GB of memory.
+SHORT = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 4,
+    "gradient_checkpointing": False,
+    "logging_steps": 1,
+}
+SFT = {"max_steps": 12} | SHORT
+DPO = {"max_steps": 6} | SHORT
 
 
 def _finished(row: Row, queue: str) -> Row:
@@ -42,19 +53,19 @@ def two_samples(study: Study, *, split: str, limit: int, actor: User) -> None:
         split=split,
         n=2,
         limit=limit,
-        sampling={"temperature": 0.8, "max_tokens": 96, "seed": 1},
+        sampling={"temperature": 0.5, "top_p": 0.9, "max_tokens": 96, "seed": 1},
         actor=actor,
     )
     _finished(row, "generation")
 
 
 def make_first_campaign(people: dict[str, User], say: Say) -> None:
-    """Eight pairs of summaries for the three clinicians: about five minutes."""
+    """Six pairs of summaries for the three clinicians: about five minutes."""
     study = Study.objects.get(slug="summaries")
     if study.campaigns.exists():
         return
     say("Writing summaries for the first campaign …")
-    two_samples(study, split="train", limit=8, actor=people["lena"])
+    two_samples(study, split="train", limit=6, actor=people["lena"])
     campaign = plan_campaign(
         study=study,
         kind="comparison",
@@ -107,12 +118,14 @@ def make_example(people: dict[str, User], say: Say, url: str) -> Report:
     two_samples(study, split="train", limit=16, actor=lena)
     pairs = _campaign(study, "Simulated preferences", people, kind="comparison", models=[base], split="train")
     say("  pairs judged; fine-tuning with SFT …")
-    sft_data = study.datasets.filter(kind="sft").first() or freeze(study=study, kind="sft", actor=lena)
-    sft = _run(study, "example-sft", sft_data, lena, method="sft", hyperparameters={"max_steps": 12})
+    sft_data = study.datasets.filter(kind="sft").first() or freeze(
+        study=study, kind="sft", campaigns=[], policy=Policy(), actor=lena
+    )
+    sft = _run(study, "example-sft", sft_data, lena, method="sft", hyperparameters=SFT)
     say("  fine-tuning with DPO …")
     preferences = study.datasets.filter(kind="preference").first()
-    preferences = preferences or freeze(study=study, kind="preference", campaigns=[pairs], actor=lena)
-    dpo = _run(study, "example-dpo", preferences, lena, method="dpo", parent=sft, hyperparameters={"max_steps": 8})
+    preferences = preferences or freeze(study=study, kind="preference", campaigns=[pairs], policy=Policy(), actor=lena)
+    dpo = _run(study, "example-dpo", preferences, lena, method="dpo", parent=sft, hyperparameters=DPO)
     say("  summaries of the test cases by the three arms …")
     compared = _evaluation(study, [base, sft.model, dpo.model], lena)
     report = _report(study, compared, people)
@@ -124,6 +137,8 @@ def _evaluation(study: Study, arms: list[Model | None], actor: User) -> Evaluati
     models = [arm for arm in arms if arm is not None]
     if len(models) != len(arms):
         raise UserError("A run of the example ended without an adapter. Look at its page under Training.")
+    # C12: what is compared, and how, is fixed before any output of a test case exists.
+    analysis.lock(study, actor, changes={"arms": [model.name for model in models]})
     row = study.evaluations.first() or evaluation.start(
         study=study, arms=models, sampling={"temperature": 0.0, "max_tokens": 96, "seed": 1}, actor=actor
     )
@@ -131,16 +146,13 @@ def _evaluation(study: Study, arms: list[Model | None], actor: User) -> Evaluati
 
 
 def _report(study: Study, compared: Evaluation, people: dict[str, User]) -> Report:
-    models = [arm.model for arm in compared.arms.select_related("model")]
     for kind, name in (("likert", "Simulated grades"), ("comparison", "Simulated comparisons")):
         campaign = _campaign(
             study,
             name,
             people,
             kind=kind,
-            models=models,
-            split=compared.split,
-            completions=evaluation.completions(compared),
+            **evaluation.scope(compared),
         )
         compared.campaigns.add(campaign)
     return build.build(study=study, evaluations=[compared], campaigns=list(study.campaigns.all()), actor=people["lena"])

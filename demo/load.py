@@ -3,12 +3,11 @@
 import os
 from pathlib import Path
 
-from annotations.importing import import_cases
-from annotations.studies import create_study, read_config
-
 from accounts.models import User
+from annotations.importing import import_cases
 from annotations.models import Study
 from annotations.people import add_member
+from annotations.studies import create_study, read_config
 
 HERE = Path(__file__).resolve().parent
 # slug, task, the study's configuration, its cases, title where it differs
@@ -54,8 +53,8 @@ def _person(username: str, full_name: str, password: str | None, **fields: bool)
 
 
 def _study(slug: str, task: str, config: str, cases: str, title: str, people: dict[str, User]) -> None:
-    settings = read_config(HERE / "studies" / config) | ({"title": title} if title else {})
-    study = create_study(slug=slug, task=task, config=settings, synthetic=True, actor=people["adam"])
+    settings = read_config(HERE / "studies" / config) | {"synthetic": True} | ({"title": title} if title else {})
+    study = create_study(slug=slug, task=task, config=settings, actor=people["adam"])
     for name, _, role in PEOPLE:
         if slug != "example" or role == "lead":
             add_member(study=study, user=people[name], role=role, actor=people["adam"])
@@ -64,7 +63,7 @@ def _study(slug: str, task: str, config: str, cases: str, title: str, people: di
             add_member(study=study, user=people[name], role="annotator", actor=people["adam"])
     import_cases(
         study=study,
-        source=HERE / cases,
+        path_or_file=HERE / cases,
         filename=cases,
         split_fractions=(0.6, 0.1, 0.3),
         seed=1,

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from annotations import judging
 from annotations.assignment import next_assignment
-from annotations.models import Assignment, Campaign, Completion
+from annotations.models import Assignment, Campaign, Completion, Revision
 
 
 def words(text: str) -> set[str]:
@@ -51,9 +51,9 @@ def _compare(assignment: Assignment, noise: random.Random) -> judging.Answer:
         raise ValueError("a comparison needs two completions")
     gain = worth(b) - worth(a) + noise.gauss(0, 0.1)
     if abs(gain) < 0.03:
-        return judging.Answer(outcome="tie")
-    side = "left" if (gain < 0) == bool(assignment.a_is_left) else "right"
-    return judging.Answer(outcome=side, strength="clearly" if abs(gain) > 0.15 else "slightly")
+        return judging.Answer(outcome=Revision.Outcome.TIE)
+    outcome = Revision.Outcome.PREFER_B if gain > 0 else Revision.Outcome.PREFER_A
+    return judging.Answer(outcome=outcome, strength="clearly" if abs(gain) > 0.15 else "slightly")
 
 
 def _grade(assignment: Assignment, noise: random.Random, severity: int) -> judging.Answer:
@@ -65,4 +65,4 @@ def _grade(assignment: Assignment, noise: random.Random, severity: int) -> judgi
         points = len(criterion["anchors"])
         grade = 2.2 + 3.2 * worth(completion) - 0.25 * severity + noise.gauss(0, 0.5)
         values[criterion["name"]] = min(points, max(1, round(grade)))
-    return judging.Answer(outcome="judged", values=values)
+    return judging.Answer(outcome=Revision.Outcome.JUDGED, values=values)
