@@ -35,7 +35,7 @@ demo: $(VENV)/.base
 	@$(BIN)/python -m demo
 
 test: setup-dev browser
-	$(BIN)/python -m pytest -m "not real"
+	$(BIN)/python -m pytest -m "not real" -n auto --dist loadfile --durations 12
 
 test-real: setup-dev
 	$(BIN)/python -m pytest -m real -s

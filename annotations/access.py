@@ -1,7 +1,7 @@
 """May this person have this object? The only place that asks.
 
 Strangers get 404: that an object exists is nobody's business. A member whose role is too low gets 403.
-Site admins (``is_superuser``) have the rights of a lead everywhere, but no blinded campaign of their own is opened to them.
+Site admins (``is_superuser``) have the rights of a lead everywhere, and are blinded like anybody else where they judge.
 """
 
 import uuid
@@ -31,6 +31,13 @@ def studies_for(user: User) -> QuerySet[Study]:
     return Study.objects.all() if user.is_superuser else Study.objects.filter(memberships__user=user)
 
 
+def studies_to_open(user: User) -> QuerySet[Study]:
+    """Studies whose pages the person may open: as lead or viewer, or as site admin."""
+    if user.is_superuser:
+        return Study.objects.all()
+    return Study.objects.filter(memberships__user=user, memberships__role__in=[Role.LEAD, Role.VIEWER])
+
+
 def study_for(user: User, slug: str, need: Role = Role.VIEWER) -> Study:
     """The study, for a person whose role is at least ``need``. Annotators reach it only through their campaigns."""
     study = get_object_or_404(Study, slug=slug)
@@ -54,7 +61,7 @@ def open_campaigns_judged_by(user: User, study: Study) -> QuerySet[Campaign]:
 
 
 def require_unblinded(user: User, study: Study) -> None:
-    """Raises PermissionDenied while the person judges an open campaign of the study: arms stay hidden from them (C6)."""
+    """Raises PermissionDenied while the person judges an open campaign of the study: arms stay hidden (C6)."""
     names = ", ".join(open_campaigns_judged_by(user, study).values_list("name", flat=True))
     if names:
         raise PermissionDenied(
@@ -86,6 +93,23 @@ def assignment_for(user: User, pk: uuid.UUID) -> Assignment:
         ),
         pk=pk,
         annotator=user,
+    )
+
+
+def assignment_to_judge(user: User, public_id: uuid.UUID, pk: str) -> Assignment:
+    """The person's own assignment in a campaign they are (still) an annotator of, by the id a form sent."""
+    try:
+        key = uuid.UUID(pk)
+    except ValueError:
+        raise Http404 from None
+    return get_object_or_404(
+        Assignment.objects.select_related(
+            "item__campaign__study", "item__case", "item__completion_a", "item__completion_b"
+        ),
+        pk=key,
+        annotator=user,
+        item__campaign__public_id=public_id,
+        item__campaign__annotators=user,
     )
 
 

@@ -25,7 +25,8 @@ NO_WORKER = (
 def ring(task: Task, row: StatusRow) -> None:
     """Tell a worker about ``row`` once it is committed."""
     pk = row.pk
-    transaction.on_commit(lambda: task.delay(pk))
+    # robust: a broker that is away must not make a stored row look refused; the sweep rings again.
+    transaction.on_commit(lambda: task.delay(pk), robust=True)
 
 
 def require_worker(queue: str) -> None:

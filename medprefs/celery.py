@@ -23,13 +23,13 @@ _stop = threading.Event()
 
 def _keep_alive(queues: list[str]) -> None:
     """Write the heartbeat and sweep until the worker shuts down."""
-    from annotations.tasks import sweep as sweep_annotations
     from django.conf import settings
     from django.db import close_old_connections
-    from reports.tasks import sweep as sweep_reports
-    from training.tasks import sweep as sweep_training
 
     from annotations.doorbell import beat, worker_name
+    from annotations.tasks import sweep as sweep_annotations
+    from reports.tasks import sweep as sweep_reports
+    from training.tasks import sweep as sweep_training
 
     while True:
         try:

@@ -18,6 +18,8 @@ class Evaluation(StatusRow):
     excluded = models.JSONField(default=dict, help_text="{reason: [external_id]}: leaked, over-long… (C4, C7).")
     leak_override = models.TextField(blank=True, help_text="Why leaked cases were kept; the report prints it.")
     generations = models.ManyToManyField("annotations.Generation", related_name="evaluations", blank=True)
+    # The completions compared, one an arm and case, fixed when the evaluation succeeded (C5).
+    completions = models.ManyToManyField("annotations.Completion", related_name="evaluations", blank=True)
     campaigns = models.ManyToManyField("annotations.Campaign", related_name="evaluations", blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from annotations.generation.queue import queue_generation
 from django.conf import settings
 from django.db import connection
 
 from accounts.errors import UserError
 from annotations.doorbell import require_worker
+from annotations.generation.queue import queue_generation
 from annotations.models import Status, Worker
 from tests.factories import make_cases, make_model, make_study
 

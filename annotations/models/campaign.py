@@ -156,7 +156,7 @@ class Revision(models.Model):
     chosen = models.ForeignKey(
         "annotations.Completion", null=True, blank=True, on_delete=models.PROTECT, related_name="chosen_in"
     )
-    # likert: {criterion: 1 …}; label: {label field: value}; correctness: {"correctness": "correct"|"partly"|"incorrect"}
+    # likert: {criterion: 1 …}; label: {field: value}; correctness: {"correctness": "correct"|"partly"|"incorrect"}
     values = models.JSONField(default=dict, blank=True)
     reason = models.TextField(blank=True, help_text="The annotator's rationale.")
     change_reason = models.CharField(max_length=300, blank=True, help_text="Why this revision was made.")

@@ -102,10 +102,9 @@ class StatusRow(models.Model):
         return True
 
     def beat(self) -> bool:
-        """Say that the work goes on; False once the row is no longer running (for example asked to stop)."""
-        now = timezone.now()
-        running = type(self)._default_manager.filter(pk=self.pk, status=Status.RUNNING).update(heartbeat_at=now)
-        return bool(running)
+        """Say that the work goes on; False once the row is no longer running (asked to stop) or no longer ours."""
+        ours = type(self)._default_manager.filter(pk=self.pk, status=Status.RUNNING, claimed_by=self.claimed_by)
+        return bool(ours.update(heartbeat_at=timezone.now()))
 
     def history(self) -> models.QuerySet[StatusChange]:
         return StatusChange.objects.filter(object_type=self._meta.label_lower, object_id=self.pk).order_by("pk")

@@ -1,0 +1,144 @@
+"""Who judges what: items are claimed one at a time, under a lease, and a pair's sides are drawn once."""
+
+import hashlib
+from datetime import timedelta
+from itertools import combinations
+
+from django.db import connection, transaction
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from accounts.models import User
+from annotations.models import Assignment, Campaign, Item
+
+LEASE = timedelta(minutes=30)
+BLOCK = 4
+# The six ways to have A on the left twice in a block of four.
+ARRANGEMENTS = [tuple(place in lefts for place in range(BLOCK)) for lefts in combinations(range(BLOCK), BLOCK // 2)]
+SHOWN = (
+    "item__campaign__study",
+    "item__case",
+    "item__completion_a__model",
+    "item__completion_b__model",
+)
+
+
+@transaction.atomic
+def next_assignment(campaign: Campaign, annotator: User) -> Assignment | None:
+    """What the annotator judges next: what they hold already, else a newly claimed item; None when nothing is left.
+
+    A place of an item is taken by a submitted judgement (surplus apart) or by a live lease; a lease that has run out
+    frees its place. Two calls at the same time never give more than ``overlap`` places away: SQLite serialises the
+    transactions (BEGIN IMMEDIATE), PostgreSQL locks the rows.
+    """
+    if not campaign.is_open:
+        return None
+    if connection.features.has_select_for_update:
+        # One claim at a time for one person: two tabs would hold two leases.
+        Campaign.annotators.through.objects.select_for_update().filter(campaign=campaign, user=annotator).first()
+    return _held(campaign, annotator) or _claim(campaign, annotator)
+
+
+def _held(campaign: Campaign, annotator: User) -> Assignment | None:
+    """An assignment of theirs that isn't finished. One whose lease ran out counts while its item has a place."""
+    now = timezone.now()
+    mine = (
+        Assignment.objects.filter(
+            item__campaign=campaign, annotator=annotator, submitted_at__isnull=True, skipped_at__isnull=True
+        )
+        .select_related(*SHOWN)
+        .annotate(taken=_taken("item_id", besides=annotator))
+        .order_by("created_at", "pk")
+    )
+    held = list(mine)
+    for assignment in held:
+        if assignment.lease_expires_at > now:
+            if assignment.lease_expires_at < now + LEASE / 2:
+                extend(assignment)
+            return assignment
+    for assignment in held:
+        if assignment.taken < campaign.overlap:
+            extend(assignment)
+            return assignment
+    return None
+
+
+def _claim(campaign: Campaign, annotator: User) -> Assignment | None:
+    """Take a place of the first item that has one and that they have not met."""
+    free = items_open_to(campaign, annotator).order_by("position")
+    lock = connection.features.has_select_for_update
+    if lock:
+        free = free.select_for_update(skip_locked=True, of=("self",))
+    for item in free.select_related("case", "completion_a__model", "completion_b__model")[: 5 if lock else 1]:
+        # Under PostgreSQL the count above may be older than the lock; this one isn't.
+        if lock and places_taken(item) >= campaign.overlap:
+            continue
+        item.campaign = campaign
+        return Assignment.objects.create(
+            item=item,
+            annotator=annotator,
+            a_is_left=draw_side(item, annotator),
+            lease_expires_at=timezone.now() + LEASE,
+        )
+    return None
+
+
+def items_open_to(campaign: Campaign, annotator: User) -> QuerySet[Item]:
+    """Items with a free place that the annotator has not been given."""
+    met = Assignment.objects.filter(annotator=annotator, item__campaign=campaign).values("item_id")
+    return campaign.items.annotate(taken=_taken("pk")).filter(taken__lt=campaign.overlap).exclude(pk__in=met)
+
+
+def _taking(besides: User | None = None) -> Q:
+    """Assignments that take a place."""
+    live = Q(submitted_at__isnull=True, skipped_at__isnull=True, lease_expires_at__gt=timezone.now())
+    taking = live | Q(submitted_at__isnull=False, judgement__surplus=False)
+    return taking if besides is None else taking & ~Q(annotator=besides)
+
+
+def _taken(outer: str, besides: User | None = None) -> Coalesce:
+    counted = (
+        Assignment.objects.filter(_taking(besides), item_id=OuterRef(outer))
+        .order_by()
+        .values("item_id")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+def places_taken(item: Item, *, besides: User | None = None) -> int:
+    """Places of ``item`` that are taken, without those of one annotator."""
+    return item.assignments.filter(_taking(besides)).count()
+
+
+def extend(assignment: Assignment) -> None:
+    """Give a lease its full time again."""
+    assignment.lease_expires_at = timezone.now() + LEASE
+    assignment.save(update_fields=["lease_expires_at"])
+
+
+def draw_side(item: Item, annotator: User) -> bool | None:
+    """Whether completion A is shown on the left; None where there is no pair.
+
+    The n-th pair of these two models that this annotator gets takes the n-th place of their sequence, so sides stay
+    balanced within two at every moment, whatever order the items come in.
+    """
+    if item.completion_a is None or item.completion_b is None:
+        return None
+    pair = (item.completion_a.model_id, item.completion_b.model_id)
+    earlier = Assignment.objects.filter(
+        annotator=annotator,
+        item__campaign=item.campaign_id,
+        item__completion_a__model=pair[0],
+        item__completion_b__model=pair[1],
+    ).count()
+    return a_is_left(item.campaign.seed, annotator.pk, pair, earlier)
+
+
+def a_is_left(seed: int, annotator_id: int, pair: tuple[int, int], index: int) -> bool:
+    """Place ``index`` of the blocked sequence: blocks of four, two of each side, order by hash."""
+    block, place = divmod(index, BLOCK)
+    digest = hashlib.sha256(f"{seed}:{annotator_id}:{pair[0]}:{pair[1]}:{block}".encode()).digest()
+    return ARRANGEMENTS[int.from_bytes(digest[:8], "big") % len(ARRANGEMENTS)][place]

@@ -1,0 +1,28 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from accounts.errors import UserError
+from accounts.models import User
+from annotations.commands import LoopCommand, study_named
+from annotations.models.membership import Role
+from annotations.people import add_member
+
+
+class Command(LoopCommand):
+    help = "Give a person a role in a study, or change the one they have."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("study")
+        parser.add_argument("user", help="the name they sign in with")
+        parser.add_argument("--role", required=True, choices=Role.values)
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        study = study_named(options["study"])
+        user = User.objects.filter(username=options["user"]).first()
+        if user is None:
+            raise UserError(
+                f"There is no person who signs in as “{options['user']}”. Invite them on the study's People page, or "
+                "create them with `manage.py createsuperuser` (site admins)."
+            )
+        membership = add_member(study=study, user=user, role=options["role"])
+        return {"study": study.slug, "user": user.username, "role": membership.role, "pseudonym": membership.pseudonym}

@@ -1,0 +1,346 @@
+"""From judgements, references and outputs to training rows; what doesn't become a row is named with its reason (C4)."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from annotations import consensus, judging, parsing, prompts
+from annotations.models import Campaign, Case, Completion, Item, Model, Revision, Study
+from annotations.policy import Policy, campaign_kinds
+
+__all__ = ["Policy", "Row", "Rows", "rows"]
+
+Outcome = Revision.Outcome
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training row with what it was made from.
+
+    SFT rows have a ``completion``, preference rows ``chosen`` and ``rejected``. The ids are
+    of completions; None where the text is the case's reference or the agreed label.
+    """
+
+    case: Case
+    source: str
+    prompt: Messages = field(default_factory=list)
+    completion: str = ""
+    chosen: str = ""
+    rejected: str = ""
+    chosen_id: int | None = None
+    rejected_id: int | None = None
+    judgement_ids: tuple[int, ...] = ()
+
+    @property
+    def split(self) -> str:
+        return self.case.split
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.completion,) if self.completion else (self.chosen, self.rejected)
+
+
+@dataclass
+class Rows:
+    """The rows of a dataset, and by reason the external ids of what didn't become one (each as often as dropped)."""
+
+    rows: list[Row] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, case: Case) -> None:
+        self.dropped.setdefault(reason, []).append(case.external_id)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {reason: len(ids) for reason, ids in sorted(self.dropped.items())}
+
+
+def rows(*, study: Study, kind: str, campaigns: Iterable[Campaign], policy: Policy) -> Rows:
+    """The rows of ``kind`` ("sft" or "preference") that ``campaigns``, references and outputs give under ``policy``.
+
+    Train and validation cases only: a judgement of a test case is dropped as ``test_split`` (C7).
+    """
+    collector = _Collector(study, policy.resolved(study, kind), list(campaigns))
+    return collector.sft() if kind == "sft" else collector.preferences()
+
+
+def default_campaigns(*, study: Study, kind: str, policy: Policy) -> list[Campaign]:
+    """The campaigns that the policy's sources read and in which somebody judged; simulated ones only alone."""
+    kinds = campaign_kinds(study.task, policy.resolved(study, kind).sources)
+    found = study.campaigns.filter(kind__in=kinds, items__judgements__isnull=False).distinct().order_by("pk")
+    return [campaign for campaign in found if not campaign.simulated] or list(found)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a case should have been answered."""
+
+    text: str
+    labels: dict[str, str]
+    source: str
+    judgement_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What the annotators agree a completion is: correct, partly or incorrect."""
+
+    completion: Completion
+    value: str
+    judgement_ids: tuple[int, ...]
+
+
+class _Collector:
+    """Walks the sources in the policy's order, train before validation, so that the same inputs give the same rows."""
+
+    def __init__(self, study: Study, policy: Policy, campaigns: list[Campaign]) -> None:
+        self.study, self.policy = study, policy
+        self.out = Rows()
+        self.seen: set[tuple[str, ...]] = set()
+        self.prompts: dict[int, Messages] = {}
+        self.read = campaign_kinds(study.task, policy.sources)
+        self.campaigns = [campaign for campaign in campaigns if campaign.kind in self.read]
+        for campaign in campaigns:
+            if campaign.kind not in self.read:
+                items = {revision.judgement.item_id: revision for revision in judging.current_revisions(campaign)}
+                for revision in items.values():
+                    self.out.drop("source_not_used", revision.judgement.item.case)
+
+    def sft(self) -> Rows:
+        for case, target in self._targets():
+            self._emit(Row(case, target.source, completion=target.text, judgement_ids=target.judgement_ids))
+        return self.out
+
+    def preferences(self) -> Rows:
+        if "comparisons" in self.policy.sources:
+            self._comparisons()
+        verdicts = self._verdicts() if Campaign.Kind.CORRECTNESS in self.read else {}
+        if "correctness" in self.policy.sources:
+            self._correct_against_wrong(verdicts)
+        if {"labels", "references"} & set(self.policy.sources):
+            self._targets_against_wrong(verdicts)
+        self._drop_contradictions()
+        return self.out
+
+    # --- sources
+
+    def _comparisons(self) -> None:
+        """One pair of completions, whoever compared it in whichever campaign, gives at most one row."""
+        for group in self._groups(Campaign.Kind.COMPARISON, lambda item: (item.completion_a_id, item.completion_b_id)):
+            item = group[0].judgement.item
+            winner = self._decide([_vote(revision) for revision in group], item.case)
+            a, b = item.completion_a, item.completion_b
+            if winner is None or a is None or b is None:
+                continue
+            for_winner = [revision for revision in group if revision.chosen_id == winner]
+            clearly = sum(revision.strength == Revision.Strength.CLEARLY for revision in for_winner)
+            if self.policy.min_strength == "clearly" and 2 * clearly < len(for_winner):
+                self.out.drop("weak_strength", item.case)
+                continue
+            chosen, rejected = (a, b) if a.pk == winner else (b, a)
+            self._emit_pair("comparisons", item.case, chosen, rejected, _ids(group))
+
+    def _verdicts(self) -> dict[int, _Verdict]:
+        """By completion id, where the annotators agree."""
+        verdicts = {}
+        for group in self._groups(Campaign.Kind.CORRECTNESS, lambda item: (item.completion_a_id,)):
+            item = group[0].judgement.item
+            value = self._decide([_vote(revision, "correctness") for revision in group], item.case)
+            if value is None or item.completion_a is None:
+                continue
+            if value == "partly" and not self.policy.partly_as_wrong:
+                self.out.drop("partly", item.case)
+                continue
+            verdicts[item.completion_a.pk] = _Verdict(item.completion_a, str(value), _ids(group))
+        return verdicts
+
+    def _correct_against_wrong(self, verdicts: dict[int, _Verdict]) -> None:
+        by_case: dict[Case, list[_Verdict]] = defaultdict(list)
+        for verdict in verdicts.values():
+            by_case[verdict.completion.case].append(verdict)
+        for case, judged in by_case.items():
+            correct = [verdict for verdict in judged if verdict.value == "correct"]
+            wrong = [verdict for verdict in judged if verdict.value != "correct"]
+            if not correct or not wrong:
+                self.out.drop("no_contrast", case)
+            for good in correct:
+                for bad in wrong:
+                    ids = good.judgement_ids + bad.judgement_ids
+                    self._emit_pair("correctness", case, good.completion, bad.completion, ids)
+
+    def _targets_against_wrong(self, verdicts: dict[int, _Verdict]) -> None:
+        """The agreed label or the reference, each against every wrong output of the same case."""
+        outputs: dict[int, list[Completion]] = defaultdict(list)
+        found = Completion.objects.filter(case__study=self.study).exclude(case__split=Case.Split.TEST)
+        for completion in found.exclude(model__kind=Model.Kind.IDEAL).order_by("pk"):
+            outputs[completion.case_id].append(completion)
+        judged_by_clinicians = any(campaign.kind == Campaign.Kind.CORRECTNESS for campaign in self.campaigns)
+        for case, target in self._targets():
+            completions = [c for c in outputs[case.pk] if not judged_by_clinicians or c.pk in verdicts]
+            if not completions:
+                self.out.drop("no_output", case)
+            for completion in completions:
+                ids, verdict = target.judgement_ids, self._match(case, target, completion)
+                if judged := verdicts.get(completion.pk):
+                    ids, verdict = ids + judged.judgement_ids, judged.value
+                if verdict not in ("incorrect", "partly"):
+                    self.out.drop("output_correct" if verdict == "correct" else verdict, case)
+                    continue
+                row = Row(case, target.source, chosen=target.text, rejected=completion.text, judgement_ids=ids)
+                self._emit(replace(row, rejected_id=completion.pk))
+
+    def _match(self, case: Case, target: _Target, completion: Completion) -> str:
+        """correct, incorrect, or the reason why an output can't be called either."""
+        if self.study.task == Study.Task.SUMMARISATION:
+            return "incorrect"  # asked for by the policy: the reference counts as better than any output
+        stored = completion.parser_version == parsing.PARSER_VERSION
+        parsed = completion.parsed if stored else parsing.parse(self.study, completion.text)
+        unparsed = "incorrect" if self.policy.unparsed_as_wrong else "unparsed"
+        if self.study.task == Study.Task.REASONING:
+            answer = parsed.get("answer")
+            return unparsed if answer is None else _match_answer(str(case.reference.get("text", "")), answer)
+        answered = {name: parsed[name] for name in target.labels if parsed.get(name) is not None}
+        if any(target.labels[name] != value for name, value in answered.items()):
+            return "incorrect"
+        return "correct" if len(answered) == len(target.labels) else unparsed
+
+    # --- what a case should have been answered
+
+    def _targets(self) -> list[tuple[Case, _Target]]:
+        """Agreed labels before references; a reference that clinicians overruled is counted."""
+        agreed = self._agreed_labels() if "labels" in self.policy.sources else {}
+        use_references = "references" in self.policy.sources
+        names = [entry["name"] for entry in self.study.label_fields]
+        targets = []
+        for case in Case.objects.filter(study=self.study).order_by("split", "pk"):
+            reference = prompts.reference_completion(self.study, case) if use_references else None
+            if case.pk in agreed:
+                targets.append((case, agreed[case.pk]))
+                if reference and reference != agreed[case.pk].text:
+                    self.out.drop("reference_overruled", case)
+            elif not use_references:
+                continue
+            elif case.split == Case.Split.TEST:
+                self.out.drop("test_split", case)
+            elif not reference:
+                self.out.drop("no_reference", case)
+            else:
+                labels = {name: str(case.reference[name]) for name in names if name in case.reference}
+                targets.append((case, _Target(reference, labels, "references")))
+        return targets
+
+    def _agreed_labels(self) -> dict[int, _Target]:
+        """By case id, where the annotators agree on every label field."""
+        names = [entry["name"] for entry in self.study.label_fields]
+        agreed = {}
+        for group in self._groups(Campaign.Kind.LABEL, lambda item: (item.case_id,)):
+            case, labels = group[0].judgement.item.case, {}
+            for name in names:
+                value = self._decide([_vote(revision, name) for revision in group], case)
+                if value is None:
+                    break  # counted once for the case, not once for each field
+                labels[name] = str(value)
+            if len(labels) == len(names):
+                agreed[case.pk] = _Target(prompts.render_labels(self.study, labels), labels, "labels", _ids(group))
+        return agreed
+
+    # --- judgements
+
+    def _groups(self, kind: str, key: Callable[[Item], tuple[int | None, ...]]) -> list[list[Revision]]:
+        """Current answers to the same question (``key``), one an annotator; tests and unjudged items are counted."""
+        groups: dict[tuple[int | None, ...], dict[int, Revision]] = defaultdict(dict)
+        for campaign in self.campaigns:
+            if campaign.kind != kind:
+                continue
+            judged = set()
+            for revision in judging.current_revisions(campaign).order_by("judgement_id"):
+                item = revision.judgement.item
+                judged.add(item.pk)
+                # Somebody who judged the same in two campaigns has one vote: the later one.
+                groups[tuple(sorted(key(item), key=str))][revision.judgement.annotator_id] = revision
+            open_items = campaign.items.filter(repeat_of__isnull=True, gold__isnull=True).exclude(pk__in=judged)
+            for item in open_items.exclude(case__split=Case.Split.TEST).select_related("case"):
+                self.out.drop("not_judged", item.case)
+        kept = []
+        for votes in groups.values():
+            case = next(iter(votes.values())).judgement.item.case
+            if case.split == Case.Split.TEST:
+                self.out.drop("test_split", case)
+            else:
+                kept.append((case.split, case.pk, [votes[annotator] for annotator in sorted(votes)]))
+        return [group for _, _, group in sorted(kept, key=lambda entry: (entry[0], entry[1], _ids(entry[2])))]
+
+    def _decide(self, votes: Sequence[Hashable], case: Case) -> Hashable | None:
+        """The agreed answer, or None, counted with its reason. Who can't judge has no vote (C11)."""
+        cast = [vote for vote in votes if vote != Outcome.CANNOT_JUDGE]
+        agreed = consensus.unanimous(cast) if self.policy.consensus == "unanimous" else consensus.majority(cast)
+        if not cast:
+            self.out.drop("cannot_judge", case)
+        elif len(cast) < self.policy.min_annotators:
+            self.out.drop("too_few_annotators", case)
+        elif agreed is None:
+            self.out.drop("no_consensus", case)
+        elif agreed in (Outcome.TIE, Outcome.BOTH_UNACCEPTABLE, Outcome.DEFECTIVE):
+            self.out.drop(str(agreed), case)
+        else:
+            return agreed
+        return None
+
+    # --- rows
+
+    def _emit_pair(
+        self, source: str, case: Case, chosen: Completion, rejected: Completion, ids: tuple[int, ...]
+    ) -> None:
+        row = Row(case, source, chosen=chosen.text, rejected=rejected.text, judgement_ids=ids)
+        self._emit(replace(row, chosen_id=chosen.pk, rejected_id=rejected.pk))
+
+    def _emit(self, row: Row) -> None:
+        """Keep the row unless it would teach nothing, or the same again."""
+        if row.case.pk not in self.prompts:
+            self.prompts[row.case.pk] = prompts.messages(self.study, row.case)
+        prompt = self.prompts[row.case.pk]
+        said = "\n".join(message["content"] for message in prompt)
+        key = (said, *(text.strip() for text in row.texts))
+        longest = len(said) + max(map(len, row.texts))
+        if not all(key[1:]):
+            self.out.drop("empty_text", row.case)
+        elif len(key) == 3 and key[1] == key[2]:
+            self.out.drop("identical_texts", row.case)
+        elif self.policy.max_chars is not None and longest > self.policy.max_chars:
+            self.out.drop("too_long", row.case)
+        elif key in self.seen:
+            self.out.drop("duplicate", row.case)
+        else:
+            self.seen.add(key)
+            self.out.rows.append(replace(row, prompt=prompt))
+
+    def _drop_contradictions(self) -> None:
+        """Two rows that prefer the same texts in opposite ways teach nothing but noise: both go."""
+        kept = []
+        for row in self.out.rows:
+            said = "\n".join(message["content"] for message in row.prompt)
+            if (said, row.rejected.strip(), row.chosen.strip()) in self.seen:
+                self.out.drop("contradiction", row.case)
+            else:
+                kept.append(row)
+        self.out.rows = kept
+
+
+def _vote(revision: Revision, answer: str = "") -> Hashable:
+    """What a revision says to the question: a completion's id, the value of ``answer``, or an outcome."""
+    if revision.outcome == Outcome.JUDGED:
+        return revision.values.get(answer, Outcome.CANNOT_JUDGE)
+    return revision.chosen_id or Outcome(revision.outcome)
+
+
+def _ids(group: Iterable[Revision]) -> tuple[int, ...]:
+    return tuple(sorted(revision.judgement_id for revision in group))
+
+
+def _match_answer(reference: str, answer: str) -> str:
+    """Only a clear mismatch is called wrong: "B" and "B: aspirin" may be the same answer."""
+    wanted, given = parsing.normalised(reference), parsing.normalised(answer)
+    if wanted == given:
+        return "correct"
+    return "answer_unclear" if f" {wanted} " in f" {given} " or f" {given} " in f" {wanted} " else "incorrect"

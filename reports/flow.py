@@ -1,0 +1,111 @@
+"""Where every case went: imported, generated, judged, analysed, with each exclusion and its reason (C4)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from annotations.models import Assignment, Campaign, Revision, Study
+from reports import scoring
+from reports.evaluation import earlier_evaluations
+from reports.measures import Judged, Measure
+from reports.scoring import Answer, Outputs
+
+Outcome = Revision.Outcome
+
+
+def flow(study: Study, loaded: Sequence[Outputs], judged: Judged) -> dict[str, Any]:
+    """Counts only; which cases they are stands in exclusions.csv."""
+    splits = Counter(study.cases.values_list("split", flat=True))
+    return {
+        "imported": {
+            "cases": sum(splits.values()),
+            "groups": study.cases.values("group").distinct().count(),
+            "by_split": dict(sorted(splits.items())),
+        },
+        "evaluations": {str(found.evaluation.pk): _evaluation(found, splits) for found in loaded},
+        "campaigns": {campaign.name: _campaign(campaign, rows) for campaign, rows in judged.items()},
+    }
+
+
+def _evaluation(found: Outputs, splits: Counter[str]) -> dict[str, Any]:
+    evaluation = found.evaluation
+    return {
+        "split": evaluation.split,
+        "cases_in_split": splits[evaluation.split],
+        "excluded": {reason: len(ids) for reason, ids in sorted(evaluation.excluded.items())},
+        "cases": len(found.cases),
+        "groups": len({case.group for case in found.cases}),
+        "earlier_evaluations_of_this_split": earlier_evaluations(evaluation),
+        "arms": {arm: _arm(found, arm) for arm in found.arms},
+    }
+
+
+def _arm(found: Outputs, arm: str) -> dict[str, Any]:
+    own = [output for (name, _), output in found.of.items() if name == arm]
+    parsed = Counter(field for output in own for field, value in output.parsed.items() if value is None)
+    generation = found.evaluation.generations.filter(model__name=arm).first()
+    skipped = generation.skipped if generation else {}
+    return {
+        "outputs": len(own),
+        "no_output": len(found.cases) - len(own),
+        "skipped": {reason: len(ids) for reason, ids in sorted(skipped.items())},
+        "unparsed": dict(sorted(parsed.items())),
+    }
+
+
+def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
+    regular = campaign.items.filter(repeat_of__isnull=True, gold__isnull=True)
+    counting = Counter(answer.item_id for answer in rows if not answer.surplus)
+    outcomes = Counter(answer.outcome for answer in rows)
+    assigned = Assignment.objects.filter(item__in=regular)
+    n_items = regular.count()
+    withdrawn = Revision.objects.filter(
+        judgement__item__campaign=campaign, is_current=True, outcome=Outcome.WITHDRAWN
+    ).count()
+    return {
+        "kind": campaign.kind,
+        "open": campaign.is_open,
+        "simulated": campaign.simulated,
+        "cases": regular.values("case").distinct().count(),
+        "not_planned": {reason: len(ids) for reason, ids in sorted(campaign.dropped.items())},
+        "items": n_items,
+        "overlap": campaign.overlap,
+        "judged_in_full": sum(count >= campaign.overlap for count in counting.values()),
+        "judged_in_part": sum(count < campaign.overlap for count in counting.values()),
+        "not_judged": n_items - len(counting),
+        "judgements": len(rows),
+        "surplus": sum(answer.surplus for answer in rows),
+        "cannot_judge": outcomes[Outcome.CANNOT_JUDGE],
+        "defective": outcomes[Outcome.DEFECTIVE],
+        "both_unacceptable": outcomes[Outcome.BOTH_UNACCEPTABLE],
+        "withdrawn": withdrawn,
+        "skipped": assigned.filter(skipped_at__isnull=False, submitted_at__isnull=True).count(),
+    }
+
+
+def exclusions(loaded: Sequence[Outputs], judged: Judged, measured: dict[int, list[Measure]]) -> list[dict[str, str]]:
+    """One row a case that was left out somewhere: where, why, which."""
+    rows: list[dict[str, str]] = []
+    for found in loaded:
+        where = str(found.evaluation)
+        for reason, ids in sorted(found.evaluation.excluded.items()):
+            rows += [{"where": where, "reason": reason, "case": external_id} for external_id in ids]
+        for arm in found.arms:
+            absent = [case.external_id for case in found.cases if (arm, case.pk) not in found.of]
+            rows += [{"where": f"{where}, {arm}", "reason": scoring.NO_OUTPUT, "case": case} for case in absent]
+        for measure in measured[found.evaluation.pk]:
+            rows += _without_score(found, measure)
+    for campaign in judged:
+        for reason, ids in sorted(campaign.dropped.items()):
+            rows += [{"where": campaign.name, "reason": reason, "case": external_id} for external_id in ids]
+    return rows
+
+
+def _without_score(found: Outputs, measure: Measure) -> list[dict[str, str]]:
+    """Cases with an output that this measure could not score."""
+    return [
+        {"where": f"{measure.title}, {arm}", "reason": "no score", "case": found.cases[i].external_id}
+        for arm, scores in measure.case_scores.items()
+        for i, value in enumerate(scores)
+        if value != value and (arm, found.cases[i].pk) in found.of
+    ]

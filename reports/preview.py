@@ -1,0 +1,21 @@
+"""The metric of each arm as soon as its outputs are there: an early look on the evaluation's page, not the report."""
+
+from dataclasses import replace
+from typing import Any
+
+from reports import analysis, scoring
+from reports.measures import measures
+from reports.models import Evaluation
+
+RESAMPLES = 1000  # enough to see the width; the report draws as many as the plan says
+
+
+def arms(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row a metric with an estimate an arm; empty where everything still has to be judged."""
+    decided = replace(analysis.plan(evaluation.study), n_resamples=RESAMPLES)
+    judged = {campaign: scoring.answers(campaign) for campaign in evaluation.campaigns.order_by("name")}
+    found = scoring.outputs(evaluation)
+    return [
+        {"title": measure.title, "cells": [measure.arms[arm].to_dict() for arm in found.arms]}
+        for measure in measures(found, judged, decided)
+    ]

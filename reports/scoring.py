@@ -1,0 +1,312 @@
+"""From completions and judgements to one score a case and arm: the arrays that stats takes.
+
+Several judgements of one case and arm become one value here; nothing further on sees them as independent.
+Surplus judgements are for agreement only and never reach a score.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotations import consensus, judging, parsing
+from annotations.models import Campaign, Case, Completion, Revision
+from reports.analysis import Plan
+from reports.models import Evaluation
+
+FloatArray = npt.NDArray[np.float64]
+Outcome = Revision.Outcome
+
+NO_OUTPUT = "no output"
+NOT_JUDGED = "not judged"
+NO_CONSENSUS = "no consensus"
+CANNOT_JUDGE = "cannot judge"
+DEFECTIVE = "defective item"
+IDENTICAL = "identical texts, so not compared"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The current revision of one judgement, without its text."""
+
+    judgement_id: int
+    item_id: int
+    annotator_id: int
+    case_id: int
+    group: str
+    a: int | None
+    b: int | None
+    outcome: str
+    values: dict[str, Any]
+    surplus: bool
+
+
+def answers(campaign: Campaign) -> list[Answer]:
+    """Every current judgement of the campaign, surplus ones included and marked; hidden repeats and gold are not."""
+    rows = (
+        judging.current_revisions(campaign, surplus=True)
+        .order_by("judgement__item__position", "judgement_id")
+        .values_list(
+            "judgement_id",
+            "judgement__item_id",
+            "judgement__annotator_id",
+            "judgement__item__case_id",
+            "judgement__item__case__group",
+            "judgement__item__completion_a_id",
+            "judgement__item__completion_b_id",
+            "outcome",
+            "values",
+            "judgement__surplus",
+        )
+    )
+    return [Answer(*row) for row in rows.iterator(chunk_size=5000)]
+
+
+def without_defective(judged: Sequence[Answer]) -> list[Answer]:
+    """Leaves out items that more than half of their annotators call defective, and every other vote for defective."""
+    said: dict[int, list[str]] = {}
+    for answer in judged:
+        said.setdefault(answer.item_id, []).append(answer.outcome)
+    bad = {item_id for item_id, outcomes in said.items() if consensus.is_defective(outcomes)}
+    return [answer for answer in judged if answer.item_id not in bad and answer.outcome != Outcome.DEFECTIVE]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A completion, without its text."""
+
+    id: int
+    parsed: dict[str, Any]
+    text_hash: int  # only to see that two texts are the same
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One evaluation's cases (in a fixed order) and the completion of each arm for each of them, where there is one."""
+
+    evaluation: Evaluation
+    cases: list[Case]
+    arms: list[str]
+    of: dict[tuple[str, int], Output] = field(repr=False)
+
+    @property
+    def clusters(self) -> list[str] | None:
+        """The cases' groups where any group has more than one case, else None: rows are then independent."""
+        groups = [case.group for case in self.cases]
+        return groups if len(set(groups)) < len(groups) else None
+
+    def place_of(self) -> dict[int, tuple[str, int]]:
+        """{completion id: (arm, position of its case)}."""
+        position = {case.pk: i for i, case in enumerate(self.cases)}
+        return {output.id: (arm, position[case_id]) for (arm, case_id), output in self.of.items()}
+
+
+def outputs(evaluation: Evaluation) -> Outputs:
+    """Load an evaluation. An arm of which nothing was kept is there all the same, without outputs."""
+    cases = list(Case.objects.filter(pk__in=evaluation.case_ids).order_by("external_id"))
+    rows = Completion.objects.filter(evaluations=evaluation).values_list(
+        "model__name", "case_id", "pk", "parsed", "text"
+    )
+    arms = [arm.model.name for arm in evaluation.arms.select_related("model")]
+    wanted = {case.pk for case in cases}
+    found = {
+        (name, case_id): Output(pk, parsed or {}, hash(text.strip()))
+        for name, case_id, pk, parsed, text in rows
+        if case_id in wanted
+    }
+    return Outputs(evaluation, cases, arms, found)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels of one field: the reference and each arm's prediction, None where unparsed; ``present``: has an output."""
+
+    labels: list[str]
+    gold: list[str | None]
+    predicted: dict[str, list[str | None]]
+    present: dict[str, npt.NDArray[np.bool_]]
+
+    def unparsed(self, arm: str) -> int:
+        return sum(value is None for value, here in zip(self.predicted[arm], self.present[arm], strict=True) if here)
+
+
+def predictions(found: Outputs, label_field: dict[str, Any]) -> Predictions:
+    """Gold is the case's reference; a reference outside the label set counts as none."""
+    name, labels = label_field["name"], [str(label["value"]) for label in label_field["labels"]]
+
+    def known(value: Any) -> str | None:
+        return str(value) if value is not None and str(value) in labels else None
+
+    def predicted(arm: str, case: Case) -> str | None:
+        output = found.of.get((arm, case.pk))
+        return known(output.parsed.get(name)) if output else None
+
+    return Predictions(
+        labels=labels,
+        gold=[known(case.reference.get(name)) for case in found.cases],
+        predicted={arm: [predicted(arm, case) for case in found.cases] for arm in found.arms},
+        present={arm: np.array([(arm, case.pk) in found.of for case in found.cases], dtype=bool) for arm in found.arms},
+    )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number a case for each arm, nan where there is none, and why not."""
+
+    values: dict[str, FloatArray]
+    left_out: dict[str, Counter[str]]
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def _empty(found: Outputs) -> Scores:
+    return Scores(
+        values={arm: np.full(len(found.cases), np.nan) for arm in found.arms},
+        left_out={arm: Counter() for arm in found.arms},
+    )
+
+
+def matched_answers(found: Outputs) -> Scores:
+    """Reasoning without a correctness campaign: 1 where the parsed final answer is the reference; unparsed is wrong."""
+    scores = _empty(found)
+    for i, case in enumerate(found.cases):
+        reference = parsing.normalised(str(case.reference.get("text") or ""))
+        for arm in found.arms:
+            output = found.of.get((arm, case.pk))
+            if output is None or not reference:
+                scores.left_out[arm][NO_OUTPUT if output is None else "no reference answer"] += 1
+            else:
+                scores.values[arm][i] = float(parsing.normalised(str(output.parsed.get("answer") or "")) == reference)
+    for arm in found.arms:
+        unparsed = sum(1 for (name, _), out in found.of.items() if name == arm and out.parsed.get("answer") is None)
+        if unparsed:
+            scores.notes[arm] = f"{unparsed} without a final answer that could be read, counted as wrong"
+    return scores
+
+
+def _by_completion(found: Outputs, judged: Sequence[Answer]) -> dict[tuple[str, int], list[Answer]]:
+    """Answers within overlap about one completion each, by arm and position of the case."""
+    place = found.place_of()
+    grouped: dict[tuple[str, int], list[Answer]] = {}
+    for answer in judged:
+        if answer.a in place and answer.b is None and not answer.surplus:
+            grouped.setdefault(place[answer.a], []).append(answer)
+    return grouped
+
+
+def _why_missing(found: Outputs, arm: str, i: int, group: list[Answer]) -> str:
+    if (arm, found.cases[i].pk) not in found.of:
+        return NO_OUTPUT
+    if not group:
+        return NOT_JUDGED
+    return CANNOT_JUDGE if without_defective(group) else DEFECTIVE
+
+
+def _said(group: Sequence[Answer]) -> list[Answer]:
+    """The answers that hold values."""
+    return [answer for answer in without_defective(group) if answer.outcome == Outcome.JUDGED]
+
+
+def correctness(found: Outputs, judged: Sequence[Answer], decided: Plan) -> Scores:
+    """Reasoning judged by clinicians: 1 where the majority says correct.
+
+    ``partly`` becomes correct or incorrect by the plan *before* the majority is taken, so that only an even split of
+    correct against not correct is without consensus.
+    """
+    good = {"correct", "partly"} if decided.partly_counts else {"correct"}
+    grouped, scores = _by_completion(found, judged), _empty(found)
+    for arm in found.arms:
+        for i in range(len(found.cases)):
+            group = grouped.get((arm, i), [])
+            votes = [a.values.get("correctness") in good for a in _said(group)]
+            agreed = consensus.majority(votes) if votes else None
+            if agreed is not None:
+                scores.values[arm][i] = float(agreed)
+            else:
+                scores.left_out[arm][NO_CONSENSUS if votes else _why_missing(found, arm, i, group)] += 1
+    return scores
+
+
+def likert(found: Outputs, judged: Sequence[Answer], criterion: str) -> Scores:
+    """The mean over annotators of one criterion."""
+    grouped, scores = _by_completion(found, judged), _empty(found)
+    for arm in found.arms:
+        for i in range(len(found.cases)):
+            group = grouped.get((arm, i), [])
+            points = [float(a.values[criterion]) for a in _said(group) if a.values.get(criterion) is not None]
+            if points:
+                scores.values[arm][i] = float(np.mean(points))
+            else:
+                scores.left_out[arm][_why_missing(found, arm, i, group)] += 1
+    return scores
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Second against first: one row a judgement with its case's group, which is what is drawn and flipped whole."""
+
+    outcomes: list[float]  # 1 second preferred, ½ tie, 0 first preferred
+    groups: list[str]
+    case_means: FloatArray  # (n cases,), nan where there is none
+    counts: Counter[str]  # judgements: second, first, tie, both_unacceptable, cannot_judge, defective
+    left_out: Counter[str]  # cases without an outcome, by reason
+
+    @property
+    def n_cases(self) -> int:
+        return int(np.isfinite(self.case_means).sum())
+
+    @property
+    def clusters(self) -> list[str] | None:
+        return self.groups if len(set(self.groups)) < len(self.groups) else None
+
+
+POINTS: dict[str, float] = {"second": 1.0, "tie": 0.5, "both_unacceptable": 0.5, "first": 0.0}
+
+
+def preferences(found: Outputs, judged: Sequence[Answer], first: str, second: str) -> Preferences:
+    """Coded by the order of the contrast, never by the side shown or by the item's own order.
+
+    Both unacceptable counts one half and is reported apart; cannot judge is missing; a defective item is left out.
+    """
+    said = _outcomes_by_case(found, judged, first, second)
+    case_means, left_out = np.full(len(found.cases), np.nan), Counter[str]()
+    outcomes: list[float] = []
+    groups: list[str] = []
+    for i, case in enumerate(found.cases):
+        defective = consensus.is_defective(said.get(i, []))
+        points = [POINTS[outcome] for outcome in said.get(i, []) if outcome in POINTS and not defective]
+        outcomes += points
+        groups += [case.group] * len(points)
+        if points:
+            case_means[i] = np.mean(points)
+        else:
+            left_out[_why_not_compared(found, case, first, second, said.get(i, []))] += 1
+    return Preferences(outcomes, groups, case_means, Counter(o for all_ in said.values() for o in all_), left_out)
+
+
+def _outcomes_by_case(found: Outputs, judged: Sequence[Answer], first: str, second: str) -> dict[int, list[str]]:
+    """{position of the case: what each annotator said of this pair}, preferences as "first" or "second"."""
+    said: dict[int, list[str]] = {}
+    place = found.place_of()
+    for answer in judged:
+        if answer.surplus or answer.a not in place or answer.b not in place:
+            continue
+        (arm_a, i), (arm_b, _) = place[answer.a], place[answer.b]
+        if {arm_a, arm_b} != {first, second}:
+            continue
+        outcome: str = answer.outcome
+        if outcome in (Outcome.PREFER_A, Outcome.PREFER_B):
+            outcome = "second" if (arm_a if outcome == Outcome.PREFER_A else arm_b) == second else "first"
+        said.setdefault(i, []).append(outcome)
+    return said
+
+
+def _why_not_compared(found: Outputs, case: Case, first: str, second: str, said: list[str]) -> str:
+    one, two = found.of.get((first, case.pk)), found.of.get((second, case.pk))
+    if one is None or two is None:
+        return NO_OUTPUT
+    if not said:
+        return IDENTICAL if one.text_hash == two.text_hash else NOT_JUDGED
+    return DEFECTIVE if consensus.is_defective(said) else CANNOT_JUDGE

@@ -1,0 +1,21 @@
+/* What every page has: a question before what can't be undone, a busy mark, and a word when the session has ended.
+   Pages work without this file. */
+"use strict";
+
+// <form data-confirm="…"> asks first.
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
+
+// On a phone the tabs scroll: show the current one.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+// A poll that is answered with another page (the sign-in form, after the session ended) must not be swapped in.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const answered = event.detail.xhr.responseURL;
+  if (answered && answered.includes("/accounts/") && !window.location.pathname.startsWith("/accounts/")) {
+    event.detail.shouldSwap = false;
+    event.target.dispatchEvent(new CustomEvent("medprefs:signed-out", { bubbles: true }));
+  }
+});

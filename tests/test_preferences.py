@@ -1,0 +1,360 @@
+"""Judgements, references and outputs become rows; what doesn't is counted with its reason (C4, C5, C7, C11)."""
+
+import pytest
+
+from accounts.errors import UserError
+from annotations import judging
+from annotations.judging import Answer
+from annotations.models import Campaign, Item, Study
+from annotations.preferences import Policy, Rows, default_campaigns, rows
+from tests.factories import make_campaign, make_cases, make_completion, make_model, make_study
+from tests.training_room import compare, judge
+
+pytestmark = pytest.mark.django_db
+
+
+def preferences(study: Study, *campaigns: Campaign, **policy: object) -> Rows:
+    return rows(study=study, kind="preference", campaigns=campaigns, policy=Policy.from_mapping(policy))
+
+
+def sft(study: Study, *campaigns: Campaign, **policy: object) -> Rows:
+    return rows(study=study, kind="sft", campaigns=campaigns, policy=Policy.from_mapping(policy))
+
+
+# --- comparisons
+
+
+def test_the_majority_of_a_comparison_becomes_a_pair_with_its_lineage(anna, ben, chidi):
+    study = make_study()
+    campaign = make_campaign(study, [anna, ben, chidi], cases=make_cases(study, 1))
+    judgements = compare(campaign, {anna: "prefer_b", ben: "prefer_b", chidi: "prefer_a"})
+    found = preferences(study, campaign)
+    item = campaign.items.get()
+    [row] = found.rows
+    assert (row.chosen_id, row.rejected_id) == (item.completion_b_id, item.completion_a_id)
+    assert (row.chosen, row.rejected) == (item.completion_b.text, item.completion_a.text)
+    assert row.judgement_ids == tuple(judgement.pk for judgement in judgements)
+    assert row.case == item.case
+    assert row.source == "comparisons"
+    assert [message["role"] for message in row.prompt] == ["system", "user"]
+    assert found.dropped == {}
+
+
+@pytest.mark.parametrize(
+    ("votes", "reason"),
+    [
+        (["tie", "tie"], "tie"),
+        (["both_unacceptable", "both_unacceptable"], "both_unacceptable"),
+        (["cannot_judge", "cannot_judge"], "cannot_judge"),
+        (["defective", "defective"], "defective"),
+        (["prefer_a", "prefer_b"], "no_consensus"),
+        (["prefer_a", "defective"], "no_consensus"),
+    ],
+)
+def test_a_comparison_that_prefers_nothing_is_dropped_with_its_reason(anna, ben, votes, reason):
+    study = make_study()
+    campaign = make_campaign(study, [anna, ben], cases=make_cases(study, 1))
+    compare(campaign, dict(zip([anna, ben], votes, strict=True)))
+    found = preferences(study, campaign)
+    assert found.rows == []
+    assert found.dropped == {reason: [campaign.items.get().case.external_id]}
+
+
+def test_who_cannot_judge_has_no_vote(anna, ben):
+    study = make_study()
+    campaign = make_campaign(study, [anna, ben], cases=make_cases(study, 1))
+    compare(campaign, {anna: "prefer_a", ben: "cannot_judge"})
+    assert len(preferences(study, campaign).rows) == 1
+    assert preferences(study, campaign, min_annotators=2).counts == {"too_few_annotators": 1}
+
+
+def test_the_policy_can_ask_for_unanimity(anna, ben, chidi):
+    study = make_study()
+    campaign = make_campaign(study, [anna, ben, chidi], cases=make_cases(study, 1))
+    compare(campaign, {anna: "prefer_b", ben: "prefer_b", chidi: "prefer_a"})
+    assert preferences(study, campaign, consensus="unanimous").counts == {"no_consensus": 1}
+
+
+def test_a_slight_preference_is_too_weak_when_the_policy_asks_for_clear_ones(anna):
+    study = make_study()
+    campaign = make_campaign(study, [anna], cases=make_cases(study, 2))
+    compare(campaign, {anna: "prefer_a"}, item=0, strength="slightly")
+    compare(campaign, {anna: "prefer_a"}, item=1, strength="clearly")
+    found = preferences(study, campaign, min_strength="clearly")
+    assert [row.case for row in found.rows] == [campaign.items.all()[1].case]
+    assert found.counts == {"weak_strength": 1}
+
+
+def test_judgements_of_test_cases_are_counted_as_dropped(anna):
+    study = make_study()
+    cases = make_cases(study, 1, split="test") + make_cases(study, 1, split="validation")
+    campaign = make_campaign(study, [anna], cases=cases)
+    for number in range(2):
+        compare(campaign, {anna: "prefer_a"}, item=number)
+    found = preferences(study, campaign)
+    assert [row.split for row in found.rows] == ["validation"]
+    assert found.dropped == {"test_split": [cases[0].external_id]}
+
+
+def test_items_that_nobody_judged_are_counted(anna):
+    study = make_study()
+    campaign = make_campaign(study, [anna], cases=make_cases(study, 3))
+    compare(campaign, {anna: "prefer_a"})
+    assert preferences(study, campaign).counts == {"not_judged": 2}
+
+
+def test_surplus_withdrawn_and_repeated_judgements_make_no_rows(anna, ben):
+    study = make_study()
+    campaign = make_campaign(study, [anna, ben], cases=make_cases(study, 2), overlap=1)
+    first, second = campaign.items.all()
+    judge(first, anna, "prefer_a")
+    assert judge(first, ben, "prefer_b").surplus
+    judging.undo(judge(second, anna, "prefer_a"), actor=anna)
+    repeat = Item.objects.create(
+        campaign=campaign,
+        case=first.case,
+        completion_a=first.completion_a,
+        completion_b=first.completion_b,
+        position=9,
+        repeat_of=first,
+    )
+    judge(repeat, anna, "prefer_b")
+    found = preferences(study, campaign)
+    assert [row.chosen_id for row in found.rows] == [first.completion_a_id]
+    assert found.counts == {"not_judged": 1}
+
+
+def test_a_revised_judgement_counts_as_revised(anna):
+    study = make_study()
+    campaign = make_campaign(study, [anna], cases=make_cases(study, 1))
+    [judgement] = compare(campaign, {anna: "prefer_a"})
+    judging.revise(judgement, Answer("prefer_b", strength="clearly"), change_reason="misread", actor=anna)
+    assert [row.chosen_id for row in preferences(study, campaign).rows] == [campaign.items.get().completion_b_id]
+
+
+def test_texts_that_teach_nothing_are_dropped(anna):
+    study = make_study()
+    case = make_cases(study, 1)[0]
+    campaign = make_campaign(study, [anna], cases=[case])
+    item = campaign.items.get()
+    a, b = item.completion_a, item.completion_b
+    pairs = {
+        "identical_texts": ("Cough.", "Cough. "),
+        "empty_text": ("Cough.", " "),
+        "duplicate": (b.text, a.text),
+        "too_long": ("Cough.", "x" * 5000),
+    }
+    judge(item, anna, "prefer_b")
+    for position, (chosen, rejected) in enumerate(pairs.values(), start=1):
+        first = make_completion(case, a.model, chosen, key=f"{position:064}")
+        second = make_completion(case, b.model, rejected, key=f"{position:064}")
+        new = Item.objects.create(
+            campaign=campaign, case=case, completion_a=first, completion_b=second, position=position
+        )
+        judge(new, anna, "prefer_a")
+    found = preferences(study, campaign, max_chars=4000)
+    assert len(found.rows) == 1
+    assert found.counts == dict.fromkeys(sorted(pairs), 1)
+
+
+def test_the_same_texts_preferred_in_opposite_ways_are_both_dropped(anna):
+    study = make_study()
+    case = make_cases(study, 1)[0]
+    campaign = make_campaign(study, [anna], cases=[case])
+    item = campaign.items.get()
+    a, b = item.completion_a, item.completion_b
+    again = Item.objects.create(
+        campaign=campaign,
+        case=case,
+        completion_a=make_completion(case, a.model, a.text, key="1" * 64),
+        completion_b=make_completion(case, b.model, b.text, key="1" * 64),
+        position=1,
+    )
+    judge(item, anna, "prefer_a")
+    judge(again, anna, "prefer_b")
+    found = preferences(study, campaign)
+    assert (found.rows, found.counts) == ([], {"contradiction": 2})
+
+
+def test_judgements_that_no_source_reads_are_counted(anna):
+    study = make_study()
+    campaign = make_campaign(study, [anna], cases=make_cases(study, 1))
+    compare(campaign, {anna: "prefer_a"})
+    found = sft(study, campaign)
+    assert found.counts == {"source_not_used": 1}
+    assert [row.completion for row in found.rows] == [campaign.items.get().case.reference["text"]]
+
+
+# --- references and labels against wrong outputs
+
+
+def test_a_reference_is_chosen_over_each_wrong_output(anna):
+    study = make_study("classification")
+    case = make_cases(study, 1, reference={"label": "yes"})[0]
+    unlabelled = make_cases(study, 1, reference={})[0]
+    silent = make_cases(study, 1, reference={"label": "no"})[0]
+    wrong = make_completion(case, make_model("alpha"), "No.")
+    make_completion(case, make_model("beta"), "Label: yes")
+    unparsed = make_completion(case, make_model("gamma"), "I am not a doctor")
+    make_completion(unlabelled, make_model("delta"), "no")
+    found = preferences(study)
+    assert [(row.chosen, row.rejected_id, row.chosen_id, row.source) for row in found.rows] == [
+        ("yes", wrong.pk, None, "references"),
+        ("yes", unparsed.pk, None, "references"),
+    ]
+    assert found.dropped == {
+        "output_correct": [case.external_id],
+        "no_reference": [unlabelled.external_id],
+        "no_output": [silent.external_id],
+    }
+    assert preferences(study, unparsed_as_wrong=False).counts["unparsed"] == 1
+
+
+def test_one_wrong_field_makes_a_triage_output_wrong():
+    study = make_study("triage")
+    case = make_cases(study, 1, reference={"personnel": "nurse", "urgency": "soon"})[0]
+    make_completion(case, make_model("alpha"), "personnel: nurse\nurgency: routine")
+    make_completion(case, make_model("beta"), "personnel: nurse\nurgency: soon")
+    found = preferences(study)
+    assert [row.chosen for row in found.rows] == ["personnel: nurse\nurgency: soon"]
+    assert found.counts == {"output_correct": 1}
+
+
+def test_the_label_that_clinicians_agree_on_overrules_the_reference(anna, ben, chidi):
+    study = make_study("classification")
+    cases = make_cases(study, 2, reference={"label": "yes"})
+    campaign = make_campaign(study, [anna, ben, chidi], kind="label", cases=cases)
+    first, second = campaign.items.all()
+    ids = [judge(first, who, "judged", label=label).pk for who, label in [(anna, "no"), (ben, "no"), (chidi, "yes")]]
+    for who, label in [(anna, "no"), (ben, "yes")]:
+        judge(second, who, "judged", label=label)
+    make_completion(cases[0], make_model(), "yes")
+    make_completion(cases[1], make_model(), "no")
+    found = preferences(study, campaign)
+    assert [(row.case, row.chosen, row.rejected, row.source) for row in found.rows] == [
+        (cases[0], "no", "yes", "labels"),
+        (cases[1], "yes", "no", "references"),
+    ]
+    assert found.rows[0].judgement_ids == tuple(ids)
+    assert found.dropped == {
+        "reference_overruled": [cases[0].external_id],
+        "no_consensus": [cases[1].external_id],
+    }
+
+
+def test_sft_rows_come_from_agreed_labels_then_references(anna):
+    study = make_study("triage")
+    reference = {"personnel": "nurse", "urgency": "soon"}
+    labelled, referenced = make_cases(study, 2, reference=reference)
+    make_cases(study, 1, split="test", reference=reference)
+    campaign = make_campaign(study, [anna], kind="label", cases=[labelled])
+    judge(campaign.items.get(), anna, "judged", personnel="physician", urgency="urgent")
+    found = sft(study, campaign)
+    assert [(row.case, row.completion, row.source) for row in found.rows] == [
+        (labelled, "personnel: physician\nurgency: urgent", "labels"),
+        (referenced, "personnel: nurse\nurgency: soon", "references"),
+    ]
+    assert found.counts == {"reference_overruled": 1, "test_split": 1}
+
+
+def test_summaries_are_set_against_references_only_when_asked():
+    study = make_study()
+    case = make_cases(study, 1)[0]
+    make_completion(case, make_model(), "Something else.")
+    assert preferences(study).rows == []
+    [row] = preferences(study, sources=["references"]).rows
+    assert (row.chosen, row.rejected) == (case.reference["text"], "Something else.")
+
+
+# --- correctness
+
+
+def test_correct_answers_are_chosen_over_wrong_ones_and_the_reference_over_wrong_ones(anna):
+    study = make_study("reasoning")
+    case = make_cases(study, 1, reference={"text": "B"})[0]
+    campaign = make_campaign(study, [anna], kind="correctness", cases=[case])
+    correct_item = campaign.items.get()
+    wrong = make_completion(case, make_model("wrong"), "Answer: C")
+    partly = make_completion(case, make_model("partly"), "Answer: B or C")
+    unjudged = make_completion(case, make_model("unjudged"), "Answer: D")
+    verdicts = {correct_item: "correct"}
+    for position, (completion, verdict) in enumerate([(wrong, "incorrect"), (partly, "partly")], start=1):
+        item = Item.objects.create(campaign=campaign, case=case, completion_a=completion, position=position)
+        verdicts[item] = verdict
+    ids = [judge(item, anna, "judged", correctness=verdict).pk for item, verdict in verdicts.items()]
+    found = preferences(study, campaign)
+    good = correct_item.completion_a
+    assert {(row.source, row.chosen_id, row.rejected_id) for row in found.rows} == {
+        ("correctness", good.pk, wrong.pk),
+        ("correctness", good.pk, partly.pk),
+        ("references", None, wrong.pk),
+        ("references", None, partly.pk),
+    }
+    assert unjudged.pk not in {row.rejected_id for row in found.rows}
+    pair = next(row for row in found.rows if (row.chosen_id, row.rejected_id) == (good.pk, wrong.pk))
+    assert pair.judgement_ids == (ids[0], ids[1])
+    assert preferences(study, campaign, partly_as_wrong=False).counts["partly"] == 1
+
+
+def test_without_clinicians_only_a_clear_mismatch_of_the_answer_is_wrong():
+    study = make_study("reasoning")
+    case = make_cases(study, 1, reference={"text": "B", "rationale": "Because."})[0]
+    wrong = make_completion(case, make_model(), "Reasons.\nAnswer: C")
+    make_completion(case, make_model(), "Answer: b.")
+    make_completion(case, make_model(), "Answer: B, aspirin")
+    found = preferences(study)
+    assert [(row.chosen, row.rejected_id) for row in found.rows] == [("Because.\nAnswer: B", wrong.pk)]
+    assert found.counts == {"answer_unclear": 1, "output_correct": 1}
+
+
+# --- policy and campaigns
+
+
+def test_a_policy_with_an_unknown_key_names_the_known_ones():
+    with pytest.raises(UserError, match=r"no “min_anotators”. Known keys: .*min_annotators"):
+        Policy.from_mapping({"min_anotators": 2})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"consensus": "most"},
+        {"min_annotators": 0},
+        {"min_annotators": True},
+        {"max_chars": "long"},
+        {"sources": "comparisons"},
+        {"min_strength": 1},
+        {"unparsed_as_wrong": "yes"},
+    ],
+)
+def test_a_policy_with_a_bad_value_names_it(given):
+    with pytest.raises(UserError, match=next(iter(given))):
+        Policy.from_mapping(given)
+
+
+def test_a_source_that_the_task_does_not_have_is_refused():
+    with pytest.raises(UserError, match=r"can't come from “labels”. Possible sources: comparisons, references"):
+        preferences(make_study(), sources=["labels"])
+
+
+def test_a_policy_file_is_read_and_its_faults_are_said(tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text('sources = ["comparisons"]\nmin_annotators = 2\n')
+    assert Policy.from_toml(path) == Policy(sources=("comparisons",), min_annotators=2)
+    assert Policy.from_mapping(Policy.from_toml(path).as_dict()) == Policy.from_toml(path)
+    path.write_text("min_annotators = = 2\n")
+    with pytest.raises(UserError, match=r"policy\.toml can't be read as TOML.*line 1"):
+        Policy.from_toml(path)
+    with pytest.raises(UserError, match="There is no file"):
+        Policy.from_toml(tmp_path / "absent.toml")
+
+
+def test_simulated_campaigns_are_taken_by_default_only_where_nobody_real_judged(anna):
+    study = make_study()
+    simulated = make_campaign(study, [anna], cases=make_cases(study, 1), simulated=True)
+    real = make_campaign(study, [anna], models=("alpha", "gamma"), cases=make_cases(study, 1))
+    compare(simulated, {anna: "prefer_a"})
+    arguments = {"study": study, "kind": "preference", "policy": Policy()}
+    assert default_campaigns(**arguments) == [simulated]
+    compare(real, {anna: "prefer_a"})
+    assert default_campaigns(**arguments) == [real]
