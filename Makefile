@@ -53,11 +53,11 @@ check: setup-dev
 	$(BIN)/python -m pytest tests/test_layering.py
 
 bench: setup-dev
-	$(BIN)/python benchmarks/rating.py
-	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python -m benchmarks.rating
+	$(BIN)/python -m benchmarks.generation
 
 screenshots: setup-dev browser
-	$(BIN)/python docs/screenshots.py
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

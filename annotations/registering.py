@@ -126,10 +126,10 @@ def unreachable(url: str, error: Exception) -> UserError:
 
 
 def wrong_key(url: str) -> UserError:
-    state = "The key in VLLM_API_KEY was not accepted" if settings.VLLM_API_KEY else "It wants a key"
+    state = "The key in VLLM_API_KEY was not accepted" if authorisation(url) else "It wants a key"
     return UserError(
-        f"The model server at {url} refused us. {state}: set VLLM_API_KEY to the server's key for the web server and "
-        "the workers, and start them again."
+        f"The model server at {url} refused us. {state}: set VLLM_URL to its address and VLLM_API_KEY to its key for the "
+        "web server and the workers, and start them again. No other server is sent the key."
     )
 
 

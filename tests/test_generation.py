@@ -268,7 +268,7 @@ def server():
 def test_a_server_gets_the_messages_and_all_parameters(server, settings, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    settings.VLLM_API_KEY = "secret"
+    settings.VLLM_API_KEY, settings.VLLM_URL = "secret", server.url
     answers = ask(OpenAIServer(server.url, "m"), ["a", "b"], Sampling(0.5, 0.9, 7, 3), [11, 12])
     assert [a.text for a in answers] == ["echo a", "echo b"]
     assert answers[0] == Answer(0, "echo a", "stop", 2)
@@ -276,6 +276,12 @@ def test_a_server_gets_the_messages_and_all_parameters(server, settings, monkeyp
     body = next(b for b in server.bodies if b["seed"] == 11)
     assert body.pop("messages") == [{"role": "system", "content": "S"}, {"role": "user", "content": "a"}]
     assert body == {"model": "m", "temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "n": 1, "seed": 11}
+
+
+def test_no_other_server_gets_to_see_the_key(server, settings):
+    settings.VLLM_API_KEY, settings.VLLM_URL = "secret", "http://elsewhere.example/v1"
+    ask(OpenAIServer(server.url, "m"), ["a"])
+    assert server.headers == [None]
 
 
 def test_vllm_is_told_to_ignore_the_models_own_defaults(server):
@@ -293,7 +299,7 @@ def test_a_server_that_stumbles_is_asked_again(server, script):
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ([401], "It wants a key: set VLLM_API_KEY"),
+        ([401], "VLLM_API_KEY to its key"),
         ([404], "serves no model called “m”"),
         ([400], "status 400: reason 400."),
         ([500, 500, 500], "status 500 after 3 tries: reason 500."),
