@@ -30,7 +30,7 @@ CLINICIANS = ["anna", "ben", "chidi"]
 SHORT = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
-    "gradient_accumulation_steps": 4,
+    "gradient_accumulation_steps": 2,
     "gradient_checkpointing": False,
     "logging_steps": 1,
 }
