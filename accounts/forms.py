@@ -1,5 +1,5 @@
 from django import forms
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import UserCreationForm
 
 from accounts.models import User
 
@@ -10,8 +10,8 @@ class ProfileForm(forms.ModelForm):
         fields = ["first_name", "last_name", "email"]
 
 
-class SignUpForm(BaseUserCreationForm):
-    """A new account, made while accepting an invitation."""
+class SignUpForm(UserCreationForm):
+    """A new account, made while accepting an invitation. Names that differ in case only are refused."""
 
     class Meta:
         model = User

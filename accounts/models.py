@@ -5,10 +5,15 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models.functions import Lower
 
 
 class User(AbstractUser):
     """A person who signs in. ``is_superuser`` is the site admin; study roles are memberships in ``annotations``."""
+
+    class Meta(AbstractUser.Meta):  # type: ignore[name-defined]
+        # "Anna" beside "anna" would be an impersonation.
+        constraints = [models.UniqueConstraint(Lower("username"), name="user_username_unique_whatever_case")]
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username

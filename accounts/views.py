@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
-from django.forms import Form
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
@@ -30,7 +30,7 @@ class SignIn(auth.LoginView):
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        clear_failures(self.request)
+        clear_failures(form.get_user().get_username())
         return super().form_valid(form)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
@@ -65,6 +65,7 @@ class PasswordReset(auth.PasswordResetView):
     email_template_name = "accounts/password_reset_email.txt"
     subject_template_name = "accounts/password_reset_subject.txt"
     success_url = reverse_lazy("accounts:password_reset_done")
+    extra_context = {"mail": settings.EMAIL_CONFIGURED}
 
 
 @method_decorator(login_not_required, name="dispatch")
@@ -74,7 +75,9 @@ class PasswordResetDone(auth.PasswordResetDoneView):
 
 @method_decorator(login_not_required, name="dispatch")
 class PasswordResetConfirm(auth.PasswordResetConfirmView):
-    def form_valid(self, form: Form) -> HttpResponse:
+    def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
+        clear_failures(form.user.get_username())
+        audit(form.user, "reset their password", form.user)
         messages.success(self.request, "Your password was changed. Sign in with the new one.")
         return response

@@ -12,23 +12,33 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from accounts.models import User
-from annotations.models import Assignment, Campaign, Case, Generation, Membership, Study
+from annotations.models import Assignment, Campaign, Case, Generation, Invitation, Membership, Study
 from annotations.models.membership import Role
 
 RANK = {Role.ANNOTATOR: 0, Role.VIEWER: 1, Role.LEAD: 2}
+# What a membership says whose person was removed. It gives no right at all, so it is no role that could be chosen; the
+# row stays because the person's judgements go on under its pseudonym.
+FORMER = "former"
 
 
 def role_in(user: User, study: Study) -> Role | None:
     """The person's role, or None for a stranger; a site admin counts as a lead."""
     if user.is_superuser:
         return Role.LEAD
-    membership = Membership.objects.filter(study=study, user=user).first()
+    membership = members(study).filter(user=user).first()
     return Role(membership.role) if membership else None
+
+
+def members(study: Study) -> QuerySet[Membership]:
+    """Who takes part in the study now, whatever their role."""
+    return study.memberships.exclude(role=FORMER)
 
 
 def studies_for(user: User) -> QuerySet[Study]:
     """Studies the person is a member of (all of them for a site admin)."""
-    return Study.objects.all() if user.is_superuser else Study.objects.filter(memberships__user=user)
+    if user.is_superuser:
+        return Study.objects.all()
+    return Study.objects.filter(memberships__user=user, memberships__role__in=Role.values)
 
 
 def studies_to_open(user: User) -> QuerySet[Study]:
@@ -45,7 +55,7 @@ def study_for(user: User, slug: str, need: Role = Role.VIEWER) -> Study:
     if role is None:
         raise Http404
     if RANK[role] < RANK[need]:
-        raise PermissionDenied(f"This page is for people with the role {need.label.lower()} in this study.")
+        raise PermissionDenied(f"This page is for the study's {'leads' if need == Role.LEAD else 'leads and viewers'}.")
     return study
 
 
@@ -60,6 +70,11 @@ def open_campaigns_judged_by(user: User, study: Study) -> QuerySet[Campaign]:
     return study.campaigns.filter(annotators=user, closed_at__isnull=True)
 
 
+def is_blinded(user: User, study: Study) -> bool:
+    """Whether ``require_unblinded`` would refuse."""
+    return open_campaigns_judged_by(user, study).exists()
+
+
 def require_unblinded(user: User, study: Study) -> None:
     """Raises PermissionDenied while the person judges an open campaign of the study: arms stay hidden (C6)."""
     names = ", ".join(open_campaigns_judged_by(user, study).values_list("name", flat=True))
@@ -71,13 +86,14 @@ def require_unblinded(user: User, study: Study) -> None:
 
 
 def campaigns_to_judge(user: User) -> QuerySet[Campaign]:
-    """Every campaign the person judges in, open ones first."""
-    return Campaign.objects.filter(annotators=user).select_related("study").order_by("closed_at", "pk")
+    """Every campaign the person judges in, open ones first; none of a study they were removed from."""
+    judged = Campaign.objects.filter(annotators=user, study__in=studies_for(user))
+    return judged.select_related("study").order_by("closed_at", "pk")
 
 
 def campaign_to_judge(user: User, public_id: uuid.UUID) -> Campaign:
-    """A campaign the person is an annotator of, by its opaque id."""
-    return get_object_or_404(Campaign.objects.select_related("study"), public_id=public_id, annotators=user)
+    """A campaign the person is an annotator of, in a study they (still) belong to, by its opaque id."""
+    return get_object_or_404(campaigns_to_judge(user), public_id=public_id)
 
 
 def campaign_for(user: User, study: Study, public_id: uuid.UUID) -> Campaign:
@@ -85,19 +101,8 @@ def campaign_for(user: User, study: Study, public_id: uuid.UUID) -> Campaign:
     return get_object_or_404(Campaign, study=study, public_id=public_id)
 
 
-def assignment_for(user: User, pk: uuid.UUID) -> Assignment:
-    """The person's own assignment; anybody else's does not exist."""
-    return get_object_or_404(
-        Assignment.objects.select_related(
-            "item__campaign__study", "item__case", "item__completion_a", "item__completion_b"
-        ),
-        pk=pk,
-        annotator=user,
-    )
-
-
 def assignment_to_judge(user: User, public_id: uuid.UUID, pk: str) -> Assignment:
-    """The person's own assignment in a campaign they are (still) an annotator of, by the id a form sent."""
+    """The person's own assignment in a campaign they (still) judge, by the id a form sent."""
     try:
         key = uuid.UUID(pk)
     except ValueError:
@@ -109,8 +114,18 @@ def assignment_to_judge(user: User, public_id: uuid.UUID, pk: str) -> Assignment
         pk=key,
         annotator=user,
         item__campaign__public_id=public_id,
-        item__campaign__annotators=user,
+        item__campaign__in=campaigns_to_judge(user),
     )
+
+
+def membership_for(user: User, study: Study, pk: int) -> Membership:
+    """A membership of a study the person leads."""
+    return get_object_or_404(members(study).select_related("user"), pk=pk)
+
+
+def invitation_for(user: User, study: Study, pk: int) -> Invitation:
+    """An invitation to a study the person leads."""
+    return get_object_or_404(Invitation, study=study, pk=pk)
 
 
 def case_for(user: User, study: Study, pk: int) -> Case:

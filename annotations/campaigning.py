@@ -1,31 +1,63 @@
 """The two states of a campaign: open and closed. Each change is guarded, stamped and in the audit trail."""
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.errors import InvalidTransition, UserError
 from accounts.models import User, audit
-from annotations.models import Campaign
+from annotations import assignment as places
+from annotations.models import Assignment, Campaign
+from annotations.models.membership import Role
 
 
 @transaction.atomic
 def close(campaign: Campaign, *, actor: User | None) -> Campaign:
-    """No more answers; its annotators may see which model wrote what from now on."""
+    """No more answers; its annotators may see which model wrote what from now on.
+
+    The leases end, and the places they held go to surplus judgements. The update locks the row, as every submit does:
+    what came before it counts, what comes after it is refused.
+    """
     now = timezone.now()
     if not Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=True).update(closed_at=now):
         raise InvalidTransition(f"“{campaign}” is closed already.")
     campaign.closed_at = now
+    # Items before assignments, the order of every lock here.
+    places.lock_items(campaign.items.all())
+    Assignment.objects.filter(
+        item__campaign=campaign, submitted_at__isnull=True, skipped_at__isnull=True, lease_expires_at__gt=now
+    ).update(lease_expires_at=now)
+    places.promote_surplus(campaign)
     audit(actor, "close campaign", campaign)
     return campaign
 
 
 @transaction.atomic
 def reopen(campaign: Campaign, *, reason: str, actor: User | None) -> Campaign:
-    """Take answers again. The reason is kept: people may have been unblinded in between."""
+    """Take answers again; refused where an annotator may have looked at models and answers in between.
+
+    When it happened and why is kept, and every report says so.
+    """
     if not reason.strip():
         raise UserError("Say why the campaign is reopened; the reason is kept in the audit trail.")
-    if not Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=False).update(closed_at=None):
+    now = timezone.now()
+    if not Campaign.objects.filter(pk=campaign.pk, closed_at__isnull=False).update(closed_at=None, reopened_at=now):
         raise InvalidTransition(f"“{campaign}” is open already.")
-    campaign.closed_at = None
+    if people := unblinded_by_closing(campaign):
+        raise UserError(
+            f"“{campaign}” can't be reopened: while it was closed, some of its annotators could see which model wrote "
+            "what, and the answers of the others, so they would no longer judge blind. Plan a new campaign for what is "
+            "left, with other annotators.",
+            [f"{person.username}: reads this study's pages as lead, viewer or site admin" for person in people],
+        )
+    campaign.closed_at, campaign.reopened_at = None, now
     audit(actor, "reopen campaign", campaign, reason=reason.strip())
     return campaign
+
+
+def unblinded_by_closing(campaign: Campaign) -> list[User]:
+    """Annotators of the campaign who may open the study's pages, and so its models and answers once it is closed."""
+    readers = Q(is_superuser=True) | Q(
+        memberships__study=campaign.study_id, memberships__role__in=[Role.LEAD, Role.VIEWER]
+    )
+    return list(campaign.annotators.filter(readers).distinct().order_by("username"))

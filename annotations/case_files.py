@@ -14,13 +14,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from django.conf import settings
 
 from accounts.errors import UserError
 
 SHOWN = 50
+LINE_BYTES = 5 * 1024 * 1024  # of a line or a cell; the longest record of a patient has a tenth of it
+PARQUET_BATCH_BYTES = 64 * 1024 * 1024
+DEPTH = 50  # of metadata
 FORMATS = "JSON Lines (.jsonl), CSV (.csv) or Parquet (.parquet)"
-csv.field_size_limit(64 * 1024 * 1024)
+csv.field_size_limit(LINE_BYTES)
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 Row = tuple[str, dict[str, Any]]
 
@@ -97,7 +105,7 @@ def _check_encoding(file: BinaryIO, name: str) -> None:
         raise UserError(f"{name} is in UTF-16. Save it as UTF-8 (in Excel: “CSV UTF-8”) and try again.")
     file.seek(0)
     offset = 0
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(_lines(file, name), start=1):
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -110,8 +118,25 @@ def _check_encoding(file: BinaryIO, name: str) -> None:
         offset += len(line)
 
 
+def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The lines as they stand. Raises UserError at one that is too long, before it is held in memory."""
+    number = 0
+    while line := file.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            raise UserError(
+                f"{name}: line {number} is longer than {_megabytes(LINE_BYTES)}. "
+                "Is a line break missing? Each case needs a line of its own."
+            )
+        yield line
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024**2:.3g} MB"
+
+
 def _jsonl(file: BinaryIO, name: str, problems: Problems) -> Iterator[Row]:
-    for number, raw in enumerate(file, start=1):
+    for number, raw in enumerate(_lines(file, name), start=1):
         line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         where = f"line {number}"
         if not line:
@@ -182,14 +207,40 @@ def _parquet(file: BinaryIO, name: str, problems: Problems) -> Iterator[Row]:
     import pyarrow
     import pyarrow.parquet
 
-    number = 0
+    number = size = 0
     try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1000):
+        table = pyarrow.parquet.ParquetFile(file)
+        for batch in table.iter_batches(batch_size=_rows_at_once(table, name)):
+            # Read as plain text: a value that the file holds once, and a million rows refer to, counts every time.
+            size += sum(_plain_size(column) for column in batch.columns)
+            _check_unpacked(size, name)
             for value in batch.to_pylist():
                 number += 1
                 yield f"row {number}", value
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{name} can't be read as Parquet after row {number}: {error}. Export it again.") from None
+
+
+def _rows_at_once(table: "ParquetFile", name: str) -> int:
+    """So many that a batch fits into memory even where each row holds all that its row group does."""
+    groups = [table.metadata.row_group(index).total_byte_size for index in range(table.num_row_groups)]
+    _check_unpacked(sum(groups), name)
+    return max(1, min(1000, PARQUET_BATCH_BYTES // max(groups, default=1)))
+
+
+def _plain_size(column: Any) -> int:
+    """Bytes of an Arrow column once no value stands for several rows."""
+    import pyarrow
+
+    return int((column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column).nbytes)
+
+
+def _check_unpacked(size: int, name: str) -> None:
+    if size > settings.IMPORT_MAX_BYTES:
+        raise UserError(
+            f"{name} holds more than {_megabytes(settings.IMPORT_MAX_BYTES)} once it is unpacked. "
+            "Split it into several files and import one after another."
+        )
 
 
 # --- values
@@ -213,12 +264,14 @@ def as_text(value: Any) -> str | None:
     return text
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: Any, depth: int = 0) -> Any:
     """A cell of metadata as JSON can hold it: dates and decimals as text, nan as null. Raises ValueError."""
+    if depth > DEPTH:
+        raise ValueError(f"is nested more than {DEPTH} levels deep. Flatten it")
     if isinstance(value, dict):
-        return {as_text(key) or "": as_json(inner) for key, inner in value.items()}
+        return {as_text(key) or "": as_json(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(inner) for inner in value]
+        return [as_json(inner, depth + 1) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (bool, int, float)):

@@ -3,6 +3,8 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 
 from accounts.errors import UserError
 from annotations.case_rows import parse_mapping
@@ -57,8 +59,22 @@ class MappingField(forms.CharField):
             raise forms.ValidationError(error.message) from None
 
 
+class ImportFileField(forms.FileField):
+    """A file of at most ``settings.IMPORT_MAX_BYTES``."""
+
+    def clean(self, data: Any, initial: Any = None) -> UploadedFile:
+        file: UploadedFile = super().clean(data, initial)
+        if (file.size or 0) > settings.IMPORT_MAX_BYTES:
+            size, most = ((n or 0) / 1024**2 for n in (file.size, settings.IMPORT_MAX_BYTES))
+            raise forms.ValidationError(
+                f"{file.name} has {size:.1f} MB; at most {most:g} MB are taken here. "
+                "Split it into several files and import one after another."
+            )
+        return file
+
+
 class CaseImportForm(forms.Form):
-    file = forms.FileField(help_text="JSON Lines (.jsonl), CSV or Parquet.")
+    file = ImportFileField(help_text="JSON Lines (.jsonl), CSV or Parquet.")
     mapping = MappingField(label="Columns", required=False, help_text=MAPPING_HELP)
     split = forms.ChoiceField(
         required=False,
@@ -80,7 +96,7 @@ class CaseImportForm(forms.Form):
 
 
 class CompletionImportForm(forms.Form):
-    file = forms.FileField(help_text="JSON Lines (.jsonl), CSV or Parquet with external_id and text.")
+    file = ImportFileField(help_text="JSON Lines (.jsonl), CSV or Parquet with external_id and text.")
     model_name = forms.CharField(
         label="Model", max_length=120, help_text="Whose outputs these are. A new name makes a new imported model."
     )

@@ -1,6 +1,6 @@
 """The rating page's form: what was posted, as an answer; what is known, as the fields to draw."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +8,12 @@ from django import forms
 from django.http import QueryDict
 
 from accounts.models import User
-from annotations import judging
+from annotations import access, judging
 from annotations.models import Assignment, Campaign, Model, Study
 from annotations.models.case import Case
 
 SIDES = ("left", "right")
+CHOICES = (*SIDES, *judging.COMPARISON_OUTCOMES[2:], judging.Outcome.JUDGED, *judging.ANY_KIND)
 CORRECTNESS = {
     "title": "Is the answer correct?",
     "options": [
@@ -99,19 +100,28 @@ def _asked(kind: str, rubric: Mapping[str, Any]) -> list[tuple[str, str, str, bo
 
 
 def read_draft(post: QueryDict, kind: str, rubric: Mapping[str, Any]) -> dict[str, Any]:
-    """What was posted, as the fields of the page, whole or not."""
+    """What was posted, as the fields of the page, whole or not; a choice that doesn't exist is none."""
     values = {}
     for name, allowed in judging.allowed_values(kind, rubric).items():
         by_text = {str(value): value for value in allowed}
         if (given := post.get(f"value-{name}")) in by_text:
             values[name] = by_text[given]
     return {
-        "choice": post.get("choice", ""),
-        "strength": post.get("strength", ""),
-        "cannot_judge": post.get("cannot_judge", ""),
+        "choice": _one_of(CHOICES, post.get("choice", "")),
+        "strength": _one_of(judging.Revision.Strength.values, post.get("strength", "")),
+        "cannot_judge": _one_of(judging.Revision.CannotJudge.values, post.get("cannot_judge", "")),
         "values": values,
-        "reason": post.get("reason", "").strip(),
+        "reason": read_text(post, "reason"),
     }
+
+
+def _one_of(allowed: Iterable[str], given: str) -> str:
+    return given if given in set(allowed) else ""
+
+
+def read_text(post: QueryDict, name: str) -> str:
+    """What somebody typed, without NUL characters: PostgreSQL takes none, and nobody can type one."""
+    return post.get(name, "").replace("\x00", "").strip()
 
 
 def read_answer(draft: Mapping[str, Any], kind: str, a_is_left: bool | None) -> judging.Answer:
@@ -175,7 +185,11 @@ class PlanForm(forms.Form):
         initial=1,
         help_text="Annotators per item. At least 2 on some items, or agreement can't be measured.",
     )
-    seed = forms.IntegerField(min_value=0, initial=1, help_text="For the order of items and the sides: reproducible.")
+    seed = forms.IntegerField(
+        min_value=0,
+        initial=1,
+        help_text="Order and sides are drawn from it and from a secret that is shown once the campaign is closed.",
+    )
     reason = forms.ChoiceField(
         label="Reasons",
         choices=[("optional", "Optional"), ("required", "Asked for with every answer")],
@@ -190,7 +204,7 @@ class PlanForm(forms.Form):
         self.label_suffix = ""
         with_outputs = Model.objects.filter(completions__case__study=study).distinct()
         self.fields["models"].queryset = with_outputs  # type: ignore[attr-defined]
-        members = User.objects.filter(memberships__study=study, is_active=True).order_by("username")
+        members = User.objects.filter(memberships__in=access.members(study), is_active=True).order_by("username")
         self.fields["annotators"].queryset = members  # type: ignore[attr-defined]
         kinds = dict(Campaign.Kind.choices)
         if not study.criteria:

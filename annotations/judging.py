@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -19,6 +19,7 @@ COMPARISON_OUTCOMES = (*PREFERENCES, Outcome.TIE, Outcome.BOTH_UNACCEPTABLE)
 ANY_KIND = (Outcome.CANNOT_JUDGE, Outcome.DEFECTIVE)
 CORRECTNESS = ("correct", "partly", "incorrect")
 MAX_ACTIVE_SECONDS = 60 * 60
+MAX_REASON = 10_000  # characters
 
 CLOSED = "This campaign has been closed, so the answer was not submitted. It is kept as a draft."
 CONFLICT = (
@@ -63,7 +64,14 @@ def problems(answer: Answer, kind: str, rubric: Mapping[str, Any]) -> dict[str, 
         found |= _value_problems(answer.values, kind, rubric)
     if rubric.get("reason") == "required" and not answer.reason.strip():
         found["reason"] = "This campaign asks for a reason with every answer."
-    return found
+    return found | too_long(answer.reason)
+
+
+def too_long(reason: str) -> dict[str, str]:
+    """The problem with a reason that is longer than any clinician writes; empty where there is none."""
+    if len(reason) <= MAX_REASON:
+        return {}
+    return {"reason": f"The reason has {len(reason):,} characters, and {MAX_REASON:,} are kept at most: shorten it."}
 
 
 def _value_problems(values: Mapping[str, Any], kind: str, rubric: Mapping[str, Any]) -> dict[str, str]:
@@ -122,7 +130,12 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
 
 
 def _locked(assignment: Assignment) -> Assignment:
-    """The row as it is now, with its item locked (PostgreSQL; SQLite has one writer anyway)."""
+    """The row as it is now, with campaign, item and itself locked, always in that order (PostgreSQL).
+
+    With the campaign locked, no answer comes in after ``campaigning.close`` has returned. SQLite has one writer anyway.
+    """
+    if connection.features.has_select_for_update:
+        Campaign.objects.select_for_update(no_key=True).get(pk=assignment.item.campaign_id)
     rows = Assignment.objects.select_related("item__campaign", "item__case", "annotator")
     return rows.select_for_update(of=("self", "item")).get(pk=assignment.pk)
 
@@ -215,18 +228,23 @@ def undo(judgement: Judgement, *, actor: User) -> Revision:
     row.lease_expires_at = timezone.now() + places.LEASE
     row.save(update_fields=["submitted_at", "draft", "lease_expires_at"])
     revision = _add_revision(judgement, Answer(Outcome.WITHDRAWN), actor=actor, change_reason="undone by the annotator")
+    places.fill_places(row.item)
     audit(actor, "undo judgement", judgement, campaign=row.item.campaign_id, revision=revision.number)
     return revision
 
 
 @transaction.atomic
 def skip(assignment: Assignment, *, reason: str = "") -> Assignment:
-    """Put an item aside: its place is free for somebody else. It can be taken up again while a place is left."""
+    """Put an item aside: its place goes to a surplus judgement, or is free for somebody else.
+
+    It can be taken up again while a place is left.
+    """
     row = _locked(assignment)
     if row.submitted_at is not None:
         raise UserError(CONFLICT)
     row.skipped_at, row.skip_reason = timezone.now(), reason.strip()[:300]
     row.save(update_fields=["skipped_at", "skip_reason"])
+    places.fill_places(row.item)
     return row
 
 
@@ -239,14 +257,16 @@ def take_up_skipped(campaign: Campaign, annotator: User) -> int:
     return skipped.update(skipped_at=None, lease_expires_at=timezone.now())
 
 
+@transaction.atomic
 def save_draft(assignment: Assignment, draft: Mapping[str, Any], *, active_seconds: float = 0) -> bool:
     """Keep what is typed so far and extend the lease; False, and nothing kept, once the item is submitted."""
     now = timezone.now()
     campaign = assignment.item.campaign
-    # A lease that ran out comes back only while nobody else has taken its place.
-    holds = assignment.lease_expires_at > now or (
-        places.places_taken(assignment.item, besides=assignment.annotator) < campaign.overlap
-    )
+    holds = assignment.lease_expires_at > now
+    if not holds:
+        # A lease that ran out comes back only while nobody else has taken its place.
+        places.lock_items(campaign.items.filter(pk=assignment.item_id))
+        holds = places.places_taken(assignment.item, besides=assignment.annotator) < campaign.overlap
     return bool(
         Assignment.objects.filter(pk=assignment.pk, submitted_at__isnull=True).update(
             draft=dict(draft),

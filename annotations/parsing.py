@@ -1,13 +1,15 @@
 """Completion → labels: the inverse of ``prompts.render_labels``, tolerant of a model's manners, never guessing.
 
 A label is found by its value or its title, whatever the case, the punctuation and the words around it. It is None
-(unparsed, and counted as such) where no label is named, where two are, or where the only one is denied ("not urgent").
+(unparsed, and counted as such) where no label is named, where two are, or where the only one is denied ("not urgent")
+or asked about ("urgent?").
 What a model marks as its answer ("Answer: soon", "urgency: soon") counts before what it says elsewhere; so does a first
 line that is nothing but a label, whatever explanation follows.
 """
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,9 +17,10 @@ from typing import Any
 from annotations.models import Study
 
 # Stored beside every parsed completion; raise it whenever the same text may parse differently.
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 
-THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+# Reasoning before the answer: cut off in the middle, or without its opening tag where the chat template wrote that.
+THINKING = re.compile(r"<think>.*?(?:</think>|\Z)|\A(?:(?!<think>).)*</think>", re.DOTALL | re.IGNORECASE)
 QUOTES = r"[\"'*_`]*"  # of JSON and Markdown
 ANSWER = r"(?:final\s+|correct\s+)?answer"
 # "Answer: X", "**Answer:** X", "the answer is X"
@@ -25,9 +28,30 @@ MARK = QUOTES + r"\s*(?:[:=]|\bis\b:?)" + QUOTES
 # A denial reaches to the end of its clause, or stands behind the label ("urgent? no").
 CLAUSE = re.compile(r"[.,;:!?\n—–()]|\b(?:but|so|therefore|hence)\b", re.IGNORECASE)
 DENIED = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|non|without|unlikely|rather\s+than|instead\s+of)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not?|never|neither|nor|cannot|non|without|unlikely|rather\s+than|instead\s+of|less|(?<!at )least"
+    r"|hardly|barely|scarcely|doubt\w*|impossible|unable|refuse|(?:wrong|incorrect|mistake|mistaken|unsafe)\s+to)\b|n['’]t\b",
+    re.IGNORECASE,
 )
-DENIED_BEHIND = re.compile(QUOTES + r"\s*[?:=]\s*(?:no|false)\s*(?:$|[.,;\n])", re.IGNORECASE)
+NO_DOUBT = re.compile(r"\b(?:no|without(?:\s+an?y?)?)\s+(?:doubt|question)\b", re.IGNORECASE)
+DENIED_BEHIND = re.compile(
+    QUOTES + r"(?:\s*[?:=]\s*(?:no|false)\s*(?:$|[.,;\n])"
+    # "routine follow-up would be dangerous"
+    r"|\s+(?:(?!(?:because|as|since|if|when|and|or|but|that|which|who|whose)\b)[\w-]+\s+){0,2}(?:is|was|would\s+be|seems)"
+    r"\s+(?:not|wrong|incorrect|impossible|unlikely|dangerous|unsafe|inappropriate)\b)",
+    re.IGNORECASE,
+)
+# "I doubt that the answer is yes"
+DENIED_MARK = re.compile(
+    r"(?:\b(?:not|never|cannot|unlikely|hardly|doubt|doubtful|impossible|unclear|unsure)\b|n['’]t\b)\s+(?:\w+\s+){0,5}$",
+    re.IGNORECASE,
+)
+# A label in a question is no answer, unless the question is answered at once: "urgent? Yes."
+ASKED = re.compile(r"[^.;!?\n]*\?(?!" + QUOTES + r"\s*(?:yes|true|correct)\b)", re.IGNORECASE)
+# Of an answer in free text: numbers, words, and the signs that tell "HIV-" from "HIV+" or "< 5" from "> 5". A hyphen is
+# a sign behind a word ("O-"), before a number ("-2") or at the end, else it only joins ("beta-blocker", "5-10").
+SIGN = r"[<>]=?|[+=%]|(?<=\w)-(?!\w)|(?<!\w)-(?=\.?\d)|(?<=\w\s)-(?=[\s.,;)*`]*\Z)"
+ANSWER_TOKEN = re.compile(rf"\d*\.\d+|[^\W_]+|{SIGN}")
+SIGNS = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "≤": "<=", "≥": ">=", "﹣": "-"})
 WORD_BREAK = r"[\s_\-/]+"
 # Labels that are also everyday words count only where they end a phrase: "no fever" and "other patients" name no label.
 EVERYDAY = {"no", "none", "other", "soon"}
@@ -45,6 +69,7 @@ class Field:
     name: str
     mentions: tuple[tuple[re.Pattern[str], str], ...]
     exact: dict[str, str]  # normalised value or title → value
+    asks: bool  # a label's own name ends with a question mark
     marker: str
 
 
@@ -63,7 +88,7 @@ def parse(study: Study, text: str) -> dict[str, str | None]:
 
 def final_answer(text: str) -> str | None:
     """The text after the last "Answer:" or "the answer is": the rest of its line, else the next line."""
-    found = list(re.finditer(rf"\b{ANSWER}{MARK}", text, re.IGNORECASE))
+    found = [m for m in re.finditer(rf"\b{ANSWER}{MARK}", text, re.IGNORECASE) if not _denied_mark(text, m.start())]
     rest = text[found[-1].end() :].strip() if found else ""
     return rest.splitlines()[0].strip(" \t*_`") or None if rest else None
 
@@ -71,6 +96,27 @@ def final_answer(text: str) -> str | None:
 def normalised(text: str) -> str:
     """Words only, lower case, single spaces: how labels are compared."""
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def normalised_answer(text: str) -> str:
+    """An answer in free text as words, numbers and signs, lower case, single spaces; for ``same_answer``.
+
+    >>> normalised_answer("HIV-"), normalised_answer("≥ 1.5 %."), normalised_answer("Beta-blocker")
+    ('hiv -', '>= 1.5 %', 'beta blocker')
+    """
+    plain = unicodedata.normalize("NFKC", text).translate(SIGNS).casefold().replace("->", " ")
+    tokens = ANSWER_TOKEN.findall(plain)
+    return " ".join(f"0{token}" if token.startswith(".") else token for token in tokens)
+
+
+def same_answer(a: str, b: str) -> bool:
+    """Whether two answers in free text say the same; a text without words, numbers or signs is no answer."""
+    return bool(normalised_answer(a)) and normalised_answer(a) == normalised_answer(b)
+
+
+def has_sign(text: str) -> bool:
+    """Whether an answer carries one of the signs + - < > = %."""
+    return any(re.fullmatch(r"[<>]=?|[-+=%]", token) for token in normalised_answer(text).split())
 
 
 @lru_cache(maxsize=64)
@@ -86,6 +132,7 @@ def _field(field: dict[str, Any]) -> Field:
         name=field["name"],
         mentions=tuple((_mention(name), value) for name, value in names),
         exact={normalised(name): value for name, value in names},
+        asks=any(name.strip().endswith("?") for name, _ in names),
         marker="|".join(_words(name) for name in (field["name"], field.get("title")) if name),
     )
 
@@ -110,10 +157,23 @@ def _mentioned(field: Field, text: str) -> set[str]:
     values = set()
     for start, end, value in found:
         inside = any(s <= start and end <= e and (e - s) > (end - start) for s, e, _ in found)
-        clause = CLAUSE.split(text[:start])[-1]
-        if not (inside or DENIED.search(clause) or DENIED_BEHIND.match(text, end)):
+        clause = NO_DOUBT.sub(" ", CLAUSE.split(text[:start])[-1])
+        asked = not field.asks and ASKED.match(text, end)
+        if not (inside or asked or DENIED.search(clause) or DENIED_BEHIND.match(text, end)):
             values.add(value)
     return values
+
+
+def _denied_mark(text: str, start: int) -> bool:
+    """Whether the clause before a marker takes it back: "I doubt that the answer is yes"."""
+    clause = NO_DOUBT.sub(" ", re.split(r"\band\b", CLAUSE.split(text[:start])[-1])[-1])
+    return bool(DENIED_MARK.search(clause))
+
+
+def _exact(field: Field, text: str) -> str | None:
+    """The label that ``text`` is, with nothing else; a question is none."""
+    question = not field.asks and text.rstrip(" \t\n\"'*_`").endswith("?")
+    return None if question else field.exact.get(normalised(text))
 
 
 def _only(values: set[str]) -> str | None:
@@ -124,7 +184,7 @@ def _answers(field: Field, segments: list[str]) -> str | None:
     """The label that segments behind a marker agree on: in the first sentence, and no other label beside it."""
     values: set[str] = set()
     for segment in segments:
-        value = field.exact.get(normalised(segment))
+        value = _exact(field, segment)
         if value is not None:
             values.add(value)
         elif _mentioned(field, re.split(r"[.;](?:\s|$)", segment)[0]):
@@ -137,13 +197,14 @@ def _first_line(text: str) -> str:
 
 
 def _single(field: Field, text: str) -> str | None:
-    if (value := field.exact.get(normalised(text))) is not None:
+    if (value := _exact(field, text)) is not None:
         return value
     marks = list(re.finditer(rf"\b(?:{ANSWER}|label|category|{field.marker}){MARK}", text, re.IGNORECASE))
     if marks:
         ends = [mark.start() for mark in marks[1:]] + [len(text)]
-        return _answers(field, [_first_line(text[m.end() : end]) for m, end in zip(marks, ends, strict=True)])
-    lines = [field.exact.get(normalised(line)) for line in text.splitlines() if line.strip()]
+        meant = [pair for pair in zip(marks, ends, strict=True) if not _denied_mark(text, pair[0].start())]
+        return _answers(field, [_first_line(text[mark.end() : end]) for mark, end in meant])
+    lines = [_exact(field, line) for line in text.splitlines() if line.strip()]
     if lines and lines[0] is not None:
         return _only({value for value in lines if value is not None})
     return _only(_mentioned(field, text))
@@ -156,8 +217,9 @@ def _several(fields: tuple[Field, ...], text: str) -> dict[str, str | None]:
         for m in re.finditer(rf"\b(?:{f.marker}){MARK}", text, re.IGNORECASE)
     )
     segments: dict[str, list[str]] = {}
-    for (_, end, name), until in zip(marks, [mark[0] for mark in marks[1:]] + [len(text)], strict=bool(marks)):
-        segments.setdefault(name, []).append(_first_line(text[end:until]))
+    for (start, end, name), until in zip(marks, [mark[0] for mark in marks[1:]] + [len(text)], strict=bool(marks)):
+        if not _denied_mark(text, start):
+            segments.setdefault(name, []).append(_first_line(text[end:until]))
     result: dict[str, str | None] = {}
     for field in fields:
         if field.name in segments:
@@ -170,5 +232,5 @@ def _several(fields: tuple[Field, ...], text: str) -> dict[str, str | None]:
 
 def _bare(field: Field, text: str) -> str | None:
     """The label among the pieces of a list without names ("physician, urgent"), each piece nothing but a label."""
-    pieces = (field.exact.get(normalised(piece)) for piece in re.split(r"[\n,;/|]|\s[-–—]\s", text))
+    pieces = (_exact(field, piece) for piece in re.split(r"[\n,;/|]|\s[-–—]\s", text))
     return _only({piece for piece in pieces if piece is not None})

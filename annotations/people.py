@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations.models import Invitation, Membership, Study
+from annotations.access import FORMER, RANK, members
+from annotations.models import Campaign, Invitation, Membership, Study
 from annotations.models.membership import Role
 
 VALID_FOR = timedelta(days=14)
@@ -27,6 +28,34 @@ def add_member(*, study: Study, user: User, role: str, actor: User | None = None
         membership.save()
         audit(actor, "gave a role", membership, study=study.slug, user=user.pk, role=role)
     return membership
+
+
+def remove_member(membership: Membership, *, actor: User | None) -> list[Campaign]:
+    """Take every right in the study away, and the place in its open campaigns; returns those campaigns.
+
+    What the person judged stays, under their pseudonym; closed campaigns still name them. Raises UserError for the
+    study's last lead.
+    """
+    study, user = membership.study, membership.user
+    with transaction.atomic():
+        Study.objects.select_for_update().get(pk=study.pk)  # two leads might remove each other
+        if membership.role == Role.LEAD and members(study).filter(role=Role.LEAD).count() == 1:
+            raise UserError(f"{user} is the only lead of this study. Make somebody else a lead first.")
+        if not members(study).filter(pk=membership.pk).update(role=FORMER):
+            raise UserError(f"{user} was removed already.")
+        campaigns = list(study.campaigns.filter(annotators=user, closed_at__isnull=True))
+        for campaign in campaigns:
+            campaign.annotators.remove(user)
+        audit(
+            actor,
+            "removed a member",
+            membership,
+            study=study.slug,
+            user=user.pk,
+            role=membership.role,
+            campaigns=[campaign.pk for campaign in campaigns],
+        )
+    return campaigns
 
 
 def _new_pseudonym(study: Study) -> str:
@@ -58,6 +87,15 @@ def invite(*, study: Study, role: str, email: str, actor: User) -> tuple[Invitat
     return invitation, token
 
 
+def withdraw_invitation(invitation: Invitation, *, actor: User) -> None:
+    """The link lets nobody in from now on. Raises UserError where it was used already."""
+    with transaction.atomic():
+        audit(actor, "withdrew an invitation", invitation, study=invitation.study.slug, role=invitation.role)
+        deleted, _ = Invitation.objects.filter(pk=invitation.pk, accepted_at__isnull=True).delete()
+        if not deleted:
+            raise UserError("This invitation was used already. Remove the person instead.")
+
+
 def open_invitation(token: str) -> Invitation:
     """The invitation a link leads to; UserError where it was used or is too old."""
     invitation = Invitation.objects.select_related("study").filter(token_sha256=_hash(token)).first()
@@ -77,8 +115,8 @@ def accept(*, invitation: Invitation, user: User) -> Membership:
             accepted_at=timezone.now(), accepted_by=user
         )
         if not taken:
-            raise UserError("This invitation was used already. Sign in with the account it was used for.")
-        membership = Membership.objects.filter(study=invitation.study, user=user).first()
-        if membership and membership.role == Role.LEAD:
+            raise UserError("This invitation was used or withdrawn a moment ago. Ask the study lead for a new one.")
+        membership = members(invitation.study).filter(user=user).first()
+        if membership and RANK[Role(membership.role)] >= RANK[Role(invitation.role)]:
             return membership
         return add_member(study=invitation.study, user=user, role=invitation.role, actor=user)

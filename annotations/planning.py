@@ -1,7 +1,6 @@
 """From completions to a campaign: which items there are, in which order, and what annotators will be shown."""
 
 import itertools
-import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,8 @@ from django.db.models import QuerySet
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations.models import Campaign, Case, Completion, Item, Membership, Model, Study
+from annotations import access
+from annotations.models import Campaign, Case, Completion, Item, Model, Study
 
 Kind = Campaign.Kind
 SECONDS_PER_JUDGEMENT = 45  # until a campaign's own times are known
@@ -61,8 +61,6 @@ def plan_campaign(
     check(study=study, kind=kind, name=name, annotators=people, overlap=overlap, models=models)
     layout = lay_out(study=study, kind=kind, models=models, split=split, completions=completions, case_ids=case_ids)
     require_items(layout, split)
-    slots = list(layout.slots)
-    random.Random(seed).shuffle(slots)  # noqa: S311  reproducible, not secret
     with transaction.atomic():
         campaign = Campaign.objects.create(
             study=study,
@@ -80,10 +78,16 @@ def plan_campaign(
         campaign.models.set(models)
         Item.objects.bulk_create(
             Item(campaign=campaign, case=slot.case, completion_a=slot.a, completion_b=slot.b, position=position)
-            for position, slot in enumerate(slots)
+            for position, slot in enumerate(shuffled(layout.slots, campaign))
         )
-        audit(actor, "plan campaign", campaign, study=study.pk, items=len(slots), overlap=overlap)
+        audit(actor, "plan campaign", campaign, study=study.pk, items=len(layout.slots), overlap=overlap)
     return campaign
+
+
+def shuffled(slots: Sequence[Slot], campaign: Campaign) -> list[Slot]:
+    """The slots in the campaign's order: drawn from its seed and secret, so that nobody who judges can work it out."""
+    places = sorted(range(len(slots)), key=lambda place: campaign.draw("order", place))
+    return [slots[place] for place in places]
 
 
 def check(
@@ -113,7 +117,7 @@ def check(
             f"Overlap is {overlap}, but there are only {len(annotators)} annotators, and nobody judges an item twice. "
             "Lower the overlap or add annotators."
         )
-    members = set(Membership.objects.filter(study=study, user__in=annotators).values_list("user_id", flat=True))
+    members = set(access.members(study).filter(user__in=annotators).values_list("user_id", flat=True))
     strangers = [person.username for person in annotators if person.pk not in members]
     if strangers:
         raise UserError("These people are not members of the study; add them on its People page first.", strangers)

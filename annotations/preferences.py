@@ -175,20 +175,31 @@ class _Collector:
         found = Completion.objects.filter(case__study=self.study).exclude(case__split=Case.Split.TEST)
         for completion in found.exclude(model__kind=Model.Kind.IDEAL).order_by("pk"):
             outputs[completion.case_id].append(completion)
-        judged_by_clinicians = any(campaign.kind == Campaign.Kind.CORRECTNESS for campaign in self.campaigns)
+        asked = self._asked()
         for case, target in self._targets():
-            completions = [c for c in outputs[case.pk] if not judged_by_clinicians or c.pk in verdicts]
-            if not completions:
+            if not outputs[case.pk]:
                 self.out.drop("no_output", case)
-            for completion in completions:
-                ids, verdict = target.judgement_ids, self._match(case, target, completion)
-                if judged := verdicts.get(completion.pk):
-                    ids, verdict = ids + judged.judgement_ids, judged.value
+            for completion in outputs[case.pk]:
+                judged = verdicts.get(completion.pk)
+                if asked is not None and judged is None:
+                    if completion.pk not in asked:  # else _verdicts said why there is no verdict
+                        self.out.drop("output_not_judged", case)
+                    continue
+                ids, verdict = target.judgement_ids, judged.value if judged else self._match(case, target, completion)
+                if judged:
+                    ids += judged.judgement_ids
                 if verdict not in ("incorrect", "partly"):
                     self.out.drop("output_correct" if verdict == "correct" else verdict, case)
                     continue
                 row = Row(case, target.source, chosen=target.text, rejected=completion.text, judgement_ids=ids)
                 self._emit(replace(row, rejected_id=completion.pk))
+
+    def _asked(self) -> set[int] | None:
+        """The completions that clinicians were asked to judge; None without a correctness campaign."""
+        campaigns = [campaign for campaign in self.campaigns if campaign.kind == Campaign.Kind.CORRECTNESS]
+        items = Item.objects.filter(campaign__in=campaigns, repeat_of__isnull=True, gold__isnull=True)
+        found = items.filter(completion_a__isnull=False).values_list("completion_a_id", flat=True)
+        return {pk for pk in found if pk is not None} if campaigns else None
 
     def _match(self, case: Case, target: _Target, completion: Completion) -> str:
         """correct, incorrect, or the reason why an output can't be called either."""
@@ -208,8 +219,11 @@ class _Collector:
     # --- what a case should have been answered
 
     def _targets(self) -> list[tuple[Case, _Target]]:
-        """Agreed labels before references; a reference that clinicians overruled is counted."""
-        agreed = self._agreed_labels() if "labels" in self.policy.sources else {}
+        """Agreed labels before references; a reference that clinicians overruled or didn't agree on is counted.
+
+        A case that they call defective has no target at all (C11), whatever its reference says.
+        """
+        agreed, undecided = self._agreed_labels() if "labels" in self.policy.sources else ({}, {})
         use_references = "references" in self.policy.sources
         names = [entry["name"] for entry in self.study.label_fields]
         targets = []
@@ -219,7 +233,11 @@ class _Collector:
                 targets.append((case, agreed[case.pk]))
                 if reference and reference != agreed[case.pk].text:
                     self.out.drop("reference_overruled", case)
-            elif not use_references:
+                continue
+            reason = undecided.get(case.pk, "")
+            if reason:
+                self.out.drop(f"reference_despite_{reason}" if reference and reason != "defective" else reason, case)
+            if reason == "defective" or not use_references:
                 continue
             elif case.split == Case.Split.TEST:
                 self.out.drop("test_split", case)
@@ -230,20 +248,26 @@ class _Collector:
                 targets.append((case, _Target(reference, labels, "references")))
         return targets
 
-    def _agreed_labels(self) -> dict[int, _Target]:
-        """By case id, where the annotators agree on every label field."""
+    def _agreed_labels(self) -> tuple[dict[int, _Target], dict[int, str]]:
+        """By case id: the labels where the annotators agree on every field; elsewhere why there are none."""
         names = [entry["name"] for entry in self.study.label_fields]
-        agreed = {}
+        agreed: dict[int, _Target] = {}
+        undecided: dict[int, str] = {}
         for group in self._groups(Campaign.Kind.LABEL, lambda item: (item.case_id,)):
-            case, labels = group[0].judgement.item.case, {}
+            case = group[0].judgement.item.case
+            if consensus.is_defective([revision.outcome for revision in group]):
+                undecided[case.pk] = "defective"  # by C11's rule, however much consensus the policy asks for
+                continue
+            labels: dict[str, str] = {}
             for name in names:
-                value = self._decide([_vote(revision, name) for revision in group], case)
-                if value is None:
+                value, reason = self._weigh([_vote(revision, name) for revision in group])
+                if reason:
+                    undecided[case.pk] = reason
                     break  # counted once for the case, not once for each field
                 labels[name] = str(value)
             if len(labels) == len(names):
                 agreed[case.pk] = _Target(prompts.render_labels(self.study, labels), labels, "labels", _ids(group))
-        return agreed
+        return agreed, undecided
 
     # --- judgements
 
@@ -254,11 +278,18 @@ class _Collector:
             if campaign.kind != kind:
                 continue
             judged = set()
-            for revision in judging.current_revisions(campaign).order_by("judgement_id"):
+            for revision in judging.current_revisions(campaign, surplus=True).order_by("judgement_id"):
                 item = revision.judgement.item
+                if revision.judgement.surplus:
+                    self.out.drop("surplus", item.case)
+                    continue
                 judged.add(item.pk)
+                votes, annotator = groups[tuple(sorted(key(item), key=str))], revision.judgement.annotator_id
                 # Somebody who judged the same in two campaigns has one vote: the later one.
-                groups[tuple(sorted(key(item), key=str))][revision.judgement.annotator_id] = revision
+                if annotator in votes:
+                    self.out.drop("earlier_vote", item.case)
+                votes[annotator] = revision
+            self._drop_tests(campaign)
             open_items = campaign.items.filter(repeat_of__isnull=True, gold__isnull=True).exclude(pk__in=judged)
             for item in open_items.exclude(case__split=Case.Split.TEST).select_related("case"):
                 self.out.drop("not_judged", item.case)
@@ -271,21 +302,34 @@ class _Collector:
                 kept.append((case.split, case.pk, [votes[annotator] for annotator in sorted(votes)]))
         return [group for _, _, group in sorted(kept, key=lambda entry: (entry[0], entry[1], _ids(entry[2])))]
 
+    def _drop_tests(self, campaign: Campaign) -> None:
+        """Count the judgements of hidden repeats and of gold items, which are no questions of the campaign."""
+        rows = Revision.objects.filter(judgement__item__campaign=campaign, is_current=True)
+        rows = rows.exclude(outcome=Outcome.WITHDRAWN).select_related("judgement__item__case").order_by("judgement_id")
+        for revision in rows.exclude(judgement__item__repeat_of__isnull=True, judgement__item__gold__isnull=True):
+            item = revision.judgement.item
+            self.out.drop("repeat" if item.repeat_of_id is not None else "gold", item.case)
+
     def _decide(self, votes: Sequence[Hashable], case: Case) -> Hashable | None:
-        """The agreed answer, or None, counted with its reason. Who can't judge has no vote (C11)."""
+        """The agreed answer, or None, counted with its reason."""
+        agreed, reason = self._weigh(votes)
+        if reason:
+            self.out.drop(reason, case)
+        return agreed
+
+    def _weigh(self, votes: Sequence[Hashable]) -> tuple[Hashable | None, str]:
+        """(the agreed answer, "") or (None, why there is none). Who can't judge has no vote (C11)."""
         cast = [vote for vote in votes if vote != Outcome.CANNOT_JUDGE]
         agreed = consensus.unanimous(cast) if self.policy.consensus == "unanimous" else consensus.majority(cast)
         if not cast:
-            self.out.drop("cannot_judge", case)
-        elif len(cast) < self.policy.min_annotators:
-            self.out.drop("too_few_annotators", case)
-        elif agreed is None:
-            self.out.drop("no_consensus", case)
-        elif agreed in (Outcome.TIE, Outcome.BOTH_UNACCEPTABLE, Outcome.DEFECTIVE):
-            self.out.drop(str(agreed), case)
-        else:
-            return agreed
-        return None
+            return None, "cannot_judge"
+        if len(cast) < self.policy.min_annotators:
+            return None, "too_few_annotators"
+        if agreed is None:
+            return None, "no_consensus"
+        if agreed in (Outcome.TIE, Outcome.BOTH_UNACCEPTABLE, Outcome.DEFECTIVE):
+            return None, str(agreed)
+        return agreed, ""
 
     # --- rows
 
@@ -340,7 +384,10 @@ def _ids(group: Iterable[Revision]) -> tuple[int, ...]:
 
 def _match_answer(reference: str, answer: str) -> str:
     """Only a clear mismatch is called wrong: "B" and "B: aspirin" may be the same answer."""
-    wanted, given = parsing.normalised(reference), parsing.normalised(answer)
-    if wanted == given:
+    if parsing.same_answer(reference, answer):
         return "correct"
+    wanted, given = parsing.normalised(reference), parsing.normalised(answer)
+    if wanted == given:  # the signs differ: "HIV-" and "HIV+" contradict each other, "5" and "5 %" may not
+        signed = parsing.has_sign(reference) and parsing.has_sign(answer)
+        return "incorrect" if signed else "answer_unclear"
     return "answer_unclear" if f" {wanted} " in f" {given} " or f" {given} " in f" {wanted} " else "incorrect"

@@ -128,8 +128,8 @@ def unreachable(url: str, error: Exception) -> UserError:
 def wrong_key(url: str) -> UserError:
     state = "The key in VLLM_API_KEY was not accepted" if authorisation(url) else "It wants a key"
     return UserError(
-        f"The model server at {url} refused us. {state}: set VLLM_URL to its address and VLLM_API_KEY to its key for the "
-        "web server and the workers, and start them again. No other server is sent the key."
+        f"The model server at {url} refused us. {state}: set VLLM_URL to its address and VLLM_API_KEY to its key for "
+        "the web server and the workers, and start them again. No other server is sent the key."
     )
 
 

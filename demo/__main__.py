@@ -103,6 +103,8 @@ def main() -> int:
     write(data_dir())
     os.environ["DJANGO_SETTINGS_MODULE"] = "medprefs.settings"
     os.environ.setdefault("SITE_URL", url)
+    # No TLS on one's own machine; settings refuse this where others could reach the server.
+    os.environ.setdefault("INSECURE_HTTP", "1")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop_politely)
     try:

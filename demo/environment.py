@@ -1,4 +1,4 @@
-"""Writes DATA_DIR/env, which settings read: a generated SECRET_KEY, and what a demo on one's own machine needs.
+"""Writes DATA_DIR/env, which settings read: a generated SECRET_KEY and the password of the demo's people.
 
     python -m demo.environment
 
@@ -19,8 +19,6 @@ def write(data_dir: Path) -> Path:
     lines = [
         f"SECRET_KEY={secrets.token_urlsafe(50)}",
         "ALLOWED_HOSTS=localhost,127.0.0.1",
-        # No TLS on one's own machine. Take this line out where others can reach the server.
-        "INSECURE_HTTP=1",
         f"DEMO_PASSWORD={secrets.token_hex(4)}",
     ]
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,7 +1,11 @@
-"""Two cross-cutting answers: the content security policy, and a person's mistakes shown as they are."""
+"""What concerns every request: content security policy, idle sessions, and a person's mistakes shown as they are."""
 
+import time
 from collections.abc import Callable
+from typing import Any
 
+from django.contrib.auth.signals import user_logged_in
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -21,6 +25,9 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+
+
+RENEW_SECONDS = 300
 
 
 class ContentSecurityPolicyMiddleware:
@@ -50,3 +57,22 @@ class UserErrorMiddleware:
         if isinstance(exception, UserError):
             return render(request, "user_error.html", {"error": exception}, status=400)
         return None
+
+
+@receiver(user_logged_in)
+def start_idle_clock(request: HttpRequest, **kwargs: Any) -> None:
+    request.session["seen"] = int(time.time())
+
+
+class IdleSessionMiddleware:
+    """Renews a session that is in use, at most every few minutes, so that reading pages costs no write."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            now = int(time.time())
+            if now - request.session.get("seen", 0) > RENEW_SECONDS:
+                request.session["seen"] = now
+        return self.get_response(request)

@@ -4,6 +4,7 @@ DEBUG is off unless asked for. Without DEBUG, SECRET_KEY and ALLOWED_HOSTS must 
 Everything the program writes lies under DATA_DIR (default: var/ beside manage.py).
 """
 
+import os
 from pathlib import Path
 
 import environ
@@ -12,8 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
+# Clinical text is written below: nobody but this user may read it, whatever the directory was before.
+os.umask(0o077)
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+if DATA_DIR.stat().st_mode & 0o077:
+    DATA_DIR.chmod(0o700)
 # `make setup` writes a SECRET_KEY there; what the environment already holds wins.
 env.read_env(str(DATA_DIR / "env"))
 DEBUG = env.bool("DEBUG", default=False)
@@ -56,6 +61,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Every page asks for sign-in unless its view says @login_not_required.
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "medprefs.middleware.IdleSessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -103,20 +109,31 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-SESSION_COOKIE_AGE = 60 * 60 * 12
+# Ward computers are shared: a session ends with the browser, and after some hours without a request.
+SESSION_COOKIE_AGE = 60 * env.int("SESSION_IDLE_MINUTES", default=4 * 60)
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_HTTPONLY = True
 
 # Production is anything that is not DEBUG; INSECURE_HTTP is for a demo on one's own machine without TLS.
 INSECURE_HTTP = env.bool("INSECURE_HTTP", default=DEBUG)
+LOOPBACK = {"localhost", "127.0.0.1", "[::1]", "testserver"}
+if INSECURE_HTTP and not DEBUG and set(ALLOWED_HOSTS) - LOOPBACK:
+    raise ImproperlyConfigured(
+        f"INSECURE_HTTP is set, but ALLOWED_HOSTS names hosts that others can reach ({', '.join(ALLOWED_HOSTS)}). "
+        "Without TLS passwords and clinical text could be read on the way. Unset INSECURE_HTTP and serve over TLS."
+    )
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not INSECURE_HTTP
 SECURE_HSTS_SECONDS = 0 if INSECURE_HTTP else 60 * 60 * 24 * 365
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not INSECURE_HTTP
-if env.bool("BEHIND_TLS_PROXY", default=False):
+BEHIND_TLS_PROXY = env.bool("BEHIND_TLS_PROXY", default=False)
+if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+# Without EMAIL_URL nothing is sent. Never to the log: a reset link there is an account for whoever reads it.
+EMAIL_BACKEND = f"django.core.mail.backends.{'console' if DEBUG else 'dummy'}.EmailBackend"
+EMAIL_CONFIGURED = DEBUG or bool(env.str("EMAIL_URL", default=""))
 if email_url := env.str("EMAIL_URL", default=""):
     vars().update(env.email_url_config(email_url))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="medprefs@localhost")
@@ -132,6 +149,9 @@ STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True  # no collectstatic step between a fresh clone and the first page
 FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"  # not the system's /tmp: uploads are clinical
+FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)
+IMPORT_MAX_BYTES = 200 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 
 # Celery. The filesystem broker needs no server; one directory holds the messages.
@@ -173,7 +193,9 @@ VLLM_API_KEY = env.str("VLLM_API_KEY", default="")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {
+        "plain": {"()": "medprefs.logs.Formatter", "format": "{asctime} {levelname} {name} {message}", "style": "{"}
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="WARNING")},
     "loggers": {

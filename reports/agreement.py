@@ -56,7 +56,11 @@ def _labels(label_field: dict[str, Any]) -> Scale:
 
     def read(answer: Answer) -> Any:
         value = answer.values.get(name)
-        return place.get(str(value)) if level == "ordinal" else value
+        if value is None:
+            return None
+        if level == "ordinal":
+            return place.get(str(value))
+        return place.setdefault(str(value), len(place))  # labels are text: “1” and “01” differ, and “nan” is a label
 
     return Scale(name, label_field["title"], level, read)
 

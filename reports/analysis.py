@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -30,6 +31,8 @@ METRIC_TITLES = {
     "win_rate": "win rate",
 }
 AVERAGES = ("binary", "macro", "weighted")
+MOST_RESAMPLES = 1_000_000
+MARGIN_METRICS = ("accuracy", "mean_likert")  # those that have an equivalence test
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def plan(study: Study, changes: Mapping[str, Any] | None = None) -> Plan:
     if unknown:
         known = ", ".join(field.name for field in fields(Plan))
         raise UserError(f"[analysis] has keys that mean nothing here: {', '.join(unknown)}. Known: {known}.")
+    _check_types(given)
     metric = given.get("primary_metric") or METRICS[study.task][0]
     values: dict[str, Any] = {
         "average": "binary" if _positive(study) is not None else "macro",
@@ -89,11 +93,60 @@ def plan(study: Study, changes: Mapping[str, Any] | None = None) -> Plan:
         "primary_metric": metric,
         "primary_criterion": given.get("primary_criterion") or _criterion(study, metric),
         "arms": tuple(given.get("arms") or ()),
-        "contrasts": tuple((str(pair[0]), str(pair[-1])) for pair in given.get("contrasts") or ()),
+        "contrasts": tuple((first, second) for first, second in given.get("contrasts") or ()),
     }
     result = Plan(**values)
     _check(study, result)
     return result
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_names(pair) and len(pair) == 2 for pair in value)
+
+
+TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "primary_metric": (_is_text, "text"),
+    "primary_criterion": (_is_text, "text"),
+    "arms": (_is_names, 'a list of model names, such as ["base", "sft"]'),
+    "contrasts": (_is_pairs, 'a list of pairs of model names, such as [["base", "sft"]]'),
+    "average": (_is_text, "text"),
+    "family": (_is_text, "text"),
+    "margin": (_is_number, "a number"),
+    "partly_counts": (lambda value: isinstance(value, bool), "true or false, without quotes"),
+    "unparsed_counts": (_is_text, "text"),
+    "overlap_rule": (_is_text, "text"),
+    "confidence": (_is_number, "a number, such as 0.95"),
+    "n_resamples": (_is_count, "a whole number, such as 10000"),
+    "seed": (_is_count, "a whole number from 0 on"),
+}
+EMPTY_MEANS_DEFAULT = ("primary_metric", "primary_criterion", "arms", "contrasts", "margin")
+
+
+def _check_types(given: Mapping[str, Any]) -> None:
+    """A plan can be locked once only, so that what it holds must be what the analysis can use."""
+    problems = []
+    for name, value in given.items():
+        fits, wanted = TYPES[name]
+        if not fits(value) and not (value is None and name in EMPTY_MEANS_DEFAULT):
+            problems.append(f"{name} is {json.dumps(value, default=str)}; it must be {wanted}.")
+    if problems:
+        raise UserError("The analysis plan can't be carried out as it stands.", problems)
 
 
 def _positive(study: Study) -> Any:
@@ -142,8 +195,8 @@ def _check(study: Study, result: Plan) -> None:
         problems.append("average is binary, but the label field names no positive label.")
     if result.margin is not None and not result.margin > 0:
         problems.append("margin must be above 0.")
-    if not 0.5 < result.confidence < 1 or result.n_resamples < 100:
-        problems.append("confidence must lie between 0.5 and 1, and n_resamples be at least 100.")
+    if not 0.5 < result.confidence < 1 or not 100 <= result.n_resamples <= MOST_RESAMPLES:
+        problems.append(f"confidence must lie between 0.5 and 1, and n_resamples between 100 and {MOST_RESAMPLES:,}.")
     if problems:
         raise UserError("The analysis plan can't be carried out as it stands.", problems)
 
@@ -167,6 +220,11 @@ def lock(study: Study, actor: User | None = None, *, changes: Mapping[str, Any] 
     if not final.arms:
         raise UserError(
             "The analysis plan names no arms. Say which models are compared, in order (base, SFT, DPO), then lock it."
+        )
+    if final.margin is not None and final.primary_metric not in MARGIN_METRICS:
+        raise UserError(
+            f"The plan declares a margin of {final.margin:g}, but there is no equivalence test for "
+            f"{final.primary_title}, its primary metric. Leave the margin out, or choose another primary metric."
         )
     Study.objects.filter(pk=study.pk, analysis_locked_at__isnull=True).update(
         analysis=final.to_dict(), analysis_sha256=final.sha256, analysis_locked_at=timezone.now()

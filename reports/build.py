@@ -20,12 +20,23 @@ from django.utils import timezone
 from accounts.errors import UserError
 from accounts.models import User, audit
 from annotations.models import Assignment, Campaign, Membership, Status, Study
-from reports import agreement, analysis, cautions, distributions, exports, figures, flow, methods, provenance, scoring
-from reports.analysis import Plan
-from reports.measures import Judged, Measure, measures
+from reports import (
+    agreement,
+    analysis,
+    cautions,
+    contrasts,
+    distributions,
+    exports,
+    figures,
+    flow,
+    methods,
+    provenance,
+    scoring,
+)
+from reports.measures import Measure, measures
 from reports.models import Evaluation, Report
 from reports.scoring import Outputs
-from stats import multiplicity
+from reports.votes import Judged, votes
 
 SCHEMA = 1
 
@@ -104,8 +115,9 @@ def collect(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence
     decided = analysis.plan(study)
     judged: Judged = {campaign: scoring.answers(campaign) for campaign in sorted(campaigns, key=lambda c: c.name)}
     loaded = [scoring.outputs(evaluation) for evaluation in sorted(evaluations, key=lambda e: e.pk)]
-    measured = {found.evaluation.pk: measures(found, judged, decided) for found in loaded}
-    contrasts = _adjusted([c for found in loaded for c in _contrasts(found, measured[found.evaluation.pk], decided)])
+    scored = {found.evaluation.pk: votes(found, judged) for found in loaded}
+    measured = {found.evaluation.pk: measures(found, scored[found.evaluation.pk], decided) for found in loaded}
+    compared = contrasts.contrasts(study, loaded, measured, scored, decided)
     names = arm_names(loaded)
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -118,19 +130,21 @@ def collect(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence
         },
         "plan": {
             **decided.to_dict(),
+            "family_size": contrasts.family_size(study, decided),
+            "unchanged": analysis.unchanged_since_lock(study) if study.analysis_locked_at else None,
             "locked_at": study.analysis_locked_at.isoformat() if study.analysis_locked_at else None,
             "sha256": study.analysis_sha256 or None,
         },
-        "flow": flow.flow(study, loaded, judged),
+        "flow": flow.flow(study, loaded, judged, scored),
         "agreement": {c.name: agreement.campaign_agreement(c, rows, decided) for c, rows in judged.items()},
         "arms": _arms(names, measured),
-        "contrasts": contrasts,
+        "contrasts": compared,
         "confusion": distributions.confusion(loaded, names),
-        "likert": distributions.likert(loaded, judged, names),
+        "likert": distributions.likert(loaded, scored, names),
         "annotators": _annotators(study, judged),
         "lineage": provenance.lineage(study, loaded, judged),
     }
-    document["warnings"] = cautions.cautions(study, decided, loaded, judged, measured, contrasts)
+    document["warnings"] = cautions.cautions(study, decided, loaded, judged, scored, measured, compared)
     document["methods"] = methods.paragraphs(study, decided, document)
     tables = {
         "scores": _scores(loaded, measured),
@@ -163,51 +177,6 @@ def _arms(names: dict[tuple[int, str], str], measured: dict[int, list[Measure]])
             for measure in measured[pk]
         }
     return arms
-
-
-def _contrasts(found: Outputs, measured: Sequence[Measure], decided: Plan) -> list[dict[str, Any]]:
-    """Every pair of arms on every measure; the planned ones on the primary metric first."""
-    rows = []
-    for measure in measured:
-        if measure.compare is None:
-            continue
-        for (first, second), in_plan in analysis.contrasts_among(decided, found.arms):
-            result = measure.compare(first, second)
-            test = result.test
-            rows.append(
-                {
-                    "evaluation": found.evaluation.pk,
-                    "key": measure.key,
-                    "metric": measure.metric,
-                    "criterion": measure.criterion,
-                    "title": measure.title,
-                    "first": first,
-                    "second": second,
-                    "effect": test.effect,
-                    "low": test.low,
-                    "high": test.high,
-                    "null": result.null,
-                    "statistic": test.statistic,
-                    "p_value": test.p_value,
-                    "p_adjusted": None,
-                    "n": test.n,
-                    "method": test.method,
-                    "effect_method": result.effect_method,
-                    "note": test.note,
-                    "planned": in_plan and decided.is_primary(measure.metric, measure.criterion),
-                    **result.extra,
-                }
-            )
-    return sorted(rows, key=lambda row: not row["planned"])
-
-
-def _adjusted(contrasts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Holm within the declared family: the planned contrasts on the primary metric. Nothing else is adjusted."""
-    family = [row for row in contrasts if row["planned"]]
-    adjusted = multiplicity.adjust([row["p_value"] for row in family], method="holm")
-    for row, p_adjusted in zip(family, adjusted, strict=True):
-        row["p_adjusted"] = float(p_adjusted)
-    return sorted(contrasts, key=lambda row: not row["planned"])
 
 
 def _annotators(study: Study, judged: Judged) -> list[dict[str, Any]]:

@@ -1,14 +1,14 @@
 """Counts behind the figures: confusion matrices and how often each point of a scale was given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from annotations.models import Campaign, Revision, Study
 from reports import scoring
-from reports.measures import Judged
 from reports.scoring import Outputs, without_defective
+from reports.votes import Votes
 from stats import classification
 
 Names = dict[tuple[int, str], str]
@@ -31,15 +31,15 @@ def confusion(loaded: Sequence[Outputs], names: Names) -> dict[str, dict[str, An
     return found
 
 
-def likert(loaded: Sequence[Outputs], judged: Judged, names: Names) -> dict[str, dict[str, Any]]:
-    """{criterion: {"title", "anchors", "arms": {arm: judgements a point, the worst first}}}, surplus left out."""
+def likert(loaded: Sequence[Outputs], scored: Mapping[int, Votes], names: Names) -> dict[str, dict[str, Any]]:
+    """{criterion: {"title", "anchors", "arms": {arm: judgements a point, the worst first}}}: those that were scored."""
     found: dict[str, dict[str, Any]] = {}
     for outputs in loaded:
         place = outputs.place_of()
-        for campaign, rows in judged.items():
+        for campaign, rows in scored[outputs.evaluation.pk].judged.items():
             if campaign.kind != Campaign.Kind.LIKERT:
                 continue
-            counted = [a for a in without_defective(rows) if not a.surplus and a.outcome == Revision.Outcome.JUDGED]
+            counted = [a for a in without_defective(rows) if a.outcome == Revision.Outcome.JUDGED]
             for criterion in campaign.rubric["criteria"]:
                 for answer in counted:
                     value = answer.values.get(criterion["name"])

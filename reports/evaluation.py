@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.errors import InvalidTransition, UserError
@@ -68,22 +69,25 @@ def start(
 
 def _add_arms(evaluation: Evaluation, arms: Sequence[Model], actor: User | None) -> None:
     """The arms in order, with a queued generation for those that don't have their outputs from elsewhere."""
-    from annotations.generation.queue import queue_generation
-
     for position, model in enumerate(arms):
         Arm.objects.create(evaluation=evaluation, model=model, position=position)
-        if model.kind in WRITTEN_ELSEWHERE:
-            continue
-        generation = queue_generation(
-            study=evaluation.study,
-            model=model,
-            split=evaluation.split,
-            sampling=evaluation.sampling,
-            case_ids=evaluation.case_ids,
-            actor=actor,
-            ring=False,  # the evaluation's own task does it
-        )
-        evaluation.generations.add(generation)
+        if model.kind not in WRITTEN_ELSEWHERE:
+            _add_generation(evaluation, model, actor)
+
+
+def _add_generation(evaluation: Evaluation, model: Model, actor: User | None) -> None:
+    from annotations.generation.queue import queue_generation
+
+    generation = queue_generation(
+        study=evaluation.study,
+        model=model,
+        split=evaluation.split,
+        sampling=evaluation.sampling,
+        case_ids=evaluation.case_ids,
+        actor=actor,
+        ring=False,  # the evaluation's own task does it
+    )
+    evaluation.generations.add(generation)
 
 
 def _cases(
@@ -152,11 +156,20 @@ def run_evaluation(evaluation_id: int, *, worker: str, progress: Progress = lamb
     try:
         _generate(evaluation, worker, progress)
     except UserError as error:
-        return evaluation.transition(Status.FAILED, error=str(error))
+        return _end(evaluation, failure=str(error))
     except Exception as error:
-        evaluation.transition(Status.FAILED, error=f"{type(error).__name__}; the worker's log says more.")
+        _end(evaluation, failure=f"{type(error).__name__}; the worker's log says more.")
         raise
-    return finish(evaluation)
+    return _end(evaluation)
+
+
+def _end(evaluation: Evaluation, failure: str = "") -> Evaluation:
+    """Finish or fail it, unless it was taken from us meanwhile: believed dead, and given to another worker."""
+    try:
+        return evaluation.transition(Status.FAILED, error=failure) if failure else finish(evaluation)
+    except InvalidTransition:
+        evaluation.refresh_from_db()
+        return evaluation
 
 
 def _generate(evaluation: Evaluation, worker: str, progress: Progress) -> None:
@@ -226,12 +239,18 @@ def scope(evaluation: Evaluation, models: Sequence[Model] = ()) -> dict[str, Any
 
 
 def retry(evaluation: Evaluation, actor: User | None = None) -> Evaluation:
-    """Queue an evaluation that failed or was interrupted again; what was generated is kept."""
+    """Queue an evaluation that failed or was interrupted again; what was generated is kept.
+
+    A generation that somebody stopped stays stopped; a new one takes its place and makes what is missing.
+    """
     from reports.tasks import evaluate
 
     with transaction.atomic():
-        for generation in evaluation.generations.exclude(status=Status.SUCCEEDED):
-            if generation.status in (Status.FAILED, Status.INTERRUPTED):
+        for generation in evaluation.generations.exclude(status=Status.SUCCEEDED).select_related("model"):
+            if generation.status == Status.CANCELLED:
+                evaluation.generations.remove(generation)
+                _add_generation(evaluation, generation.model, actor)
+            elif generation.status in (Status.FAILED, Status.INTERRUPTED):
                 generation.transition(Status.QUEUED, error="", note="evaluation tried again")
         evaluation.transition(Status.QUEUED, error="", note="tried again")
         audit(actor, "retry evaluation", evaluation)
@@ -279,8 +298,14 @@ def _bury(evaluation: Evaluation) -> None:
 
 
 def earlier_evaluations(evaluation: Evaluation) -> int:
-    """How often this study's split had been evaluated before (C12)."""
-    return Evaluation.objects.filter(study=evaluation.study, split=evaluation.split, pk__lt=evaluation.pk).count()
+    """How often this study's split had been evaluated before (C12); who failed or was cancelled has shown nothing."""
+    return other_evaluations(evaluation).filter(pk__lt=evaluation.pk).count()
+
+
+def other_evaluations(evaluation: Evaluation) -> QuerySet[Evaluation]:
+    """The study's other finished evaluations of the same split, earlier and later ones: choices may rest on any."""
+    same = Evaluation.objects.filter(study=evaluation.study, split=evaluation.split, status=Status.SUCCEEDED)
+    return same.exclude(pk=evaluation.pk)
 
 
 def progress_by_arm(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -1,19 +1,20 @@
 """Where every case went: imported, generated, judged, analysed, with each exclusion and its reason (C4)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from annotations.models import Assignment, Campaign, Revision, Study
 from reports import scoring
-from reports.evaluation import earlier_evaluations
-from reports.measures import Judged, Measure
+from reports.evaluation import other_evaluations
+from reports.measures import Measure
 from reports.scoring import Answer, Outputs
+from reports.votes import Judged, Votes, not_scored
 
 Outcome = Revision.Outcome
 
 
-def flow(study: Study, loaded: Sequence[Outputs], judged: Judged) -> dict[str, Any]:
+def flow(study: Study, loaded: Sequence[Outputs], judged: Judged, scored: Mapping[int, Votes]) -> dict[str, Any]:
     """Counts only; which cases they are stands in exclusions.csv."""
     splits = Counter(study.cases.values_list("split", flat=True))
     return {
@@ -23,19 +24,27 @@ def flow(study: Study, loaded: Sequence[Outputs], judged: Judged) -> dict[str, A
             "by_split": dict(sorted(splits.items())),
         },
         "evaluations": {str(found.evaluation.pk): _evaluation(found, splits) for found in loaded},
-        "campaigns": {campaign.name: _campaign(campaign, rows) for campaign, rows in judged.items()},
+        "campaigns": {
+            campaign.name: {**_campaign(campaign, rows), "not_scored": dict(not_scored(scored, campaign.name))}
+            for campaign, rows in judged.items()
+        },
     }
 
 
 def _evaluation(found: Outputs, splits: Counter[str]) -> dict[str, Any]:
     evaluation = found.evaluation
+    # As it was when the evaluation started; cases imported since then are counted apart.
+    then = len(found.evaluation.case_ids) + sum(len(ids) for ids in evaluation.excluded.values())
     return {
         "split": evaluation.split,
-        "cases_in_split": splits[evaluation.split],
+        "cases_in_split": then,
+        "imported_later": max(0, splits[evaluation.split] - then),
         "excluded": {reason: len(ids) for reason, ids in sorted(evaluation.excluded.items())},
         "cases": len(found.cases),
         "groups": len({case.group for case in found.cases}),
-        "earlier_evaluations_of_this_split": earlier_evaluations(evaluation),
+        # Without a group column every case is its own patient, and nobody has said that it is.
+        "groups_given": any(case.group != case.external_id for case in found.cases),
+        "other_evaluations_of_this_split": other_evaluations(evaluation).count(),
         "arms": {arm: _arm(found, arm) for arm in found.arms},
     }
 
@@ -50,6 +59,8 @@ def _arm(found: Outputs, arm: str) -> dict[str, Any]:
         "no_output": len(found.cases) - len(own),
         "skipped": {reason: len(ids) for reason, ids in sorted(skipped.items())},
         "unparsed": dict(sorted(parsed.items())),
+        "cut_off": sum(output.cut_off for output in own),
+        "read_again": sum(output.reparsed for output in own),
     }
 
 
@@ -59,9 +70,8 @@ def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
     outcomes = Counter(answer.outcome for answer in rows)
     assigned = Assignment.objects.filter(item__in=regular)
     n_items = regular.count()
-    withdrawn = Revision.objects.filter(
-        judgement__item__campaign=campaign, is_current=True, outcome=Outcome.WITHDRAWN
-    ).count()
+    withdrawn = Revision.objects.filter(judgement__item__in=regular, is_current=True, outcome=Outcome.WITHDRAWN).count()
+    sides = assigned.filter(judgement__isnull=False, item__completion_b__isnull=False)
     return {
         "kind": campaign.kind,
         "open": campaign.is_open,
@@ -79,6 +89,7 @@ def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
         "defective": outcomes[Outcome.DEFECTIVE],
         "both_unacceptable": outcomes[Outcome.BOTH_UNACCEPTABLE],
         "withdrawn": withdrawn,
+        "side_unknown": sides.filter(a_is_left__isnull=True).count(),
         "skipped": assigned.filter(skipped_at__isnull=False, submitted_at__isnull=True).count(),
     }
 

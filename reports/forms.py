@@ -8,7 +8,7 @@ from django.db.models import Q
 from accounts.models import User
 from annotations.models import Campaign, Case, Model, Status, Study
 from annotations.models.membership import Role
-from reports import analysis
+from reports import analysis, votes
 from reports.models import Evaluation
 
 MOST_ARMS = 6
@@ -116,7 +116,8 @@ class ReportForm(forms.Form):
         queryset=Campaign.objects.none(),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Agreement is estimated for each; what concerns the evaluations' outputs is scored.",
+        help_text="Agreement is estimated for each; what concerns the evaluations' outputs is scored. "
+        "Simulated judgements are never scored together with people's.",
     )
 
     def __init__(self, study: Study, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +129,7 @@ class ReportForm(forms.Form):
         campaigns.queryset = study.campaigns.all()
         newest = evaluations.queryset.first()
         evaluations.initial = [newest.pk] if newest else []
-        campaigns.initial = [campaign.pk for campaign in campaigns.queryset]
+        campaigns.initial = [campaign.pk for campaign in votes.default_campaigns(study)]
 
 
 class BlindCampaignForm(forms.Form):

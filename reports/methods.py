@@ -3,7 +3,7 @@
 from typing import Any
 
 from annotations.models import Study
-from reports.analysis import METRIC_TITLES, Plan
+from reports.analysis import MARGIN_METRICS, METRIC_TITLES, Plan
 
 AGREEMENT = (
     "Agreement between annotators is Krippendorff's alpha (ordinal for Likert scores, correctness and ordered labels, "
@@ -22,16 +22,17 @@ ABOUT = {
         "campaign, where the parsed final answer equals the reference."
     ),
     Study.Task.SUMMARISATION: (
-        "Likert scores are averaged over annotators within each case first. In comparisons, annotators saw two outputs "
-        "side by side, the side drawn at random, without the names of the models; a tie or “both unacceptable” counts "
-        "one half, “cannot judge” is missing, and items that most annotators called defective are left out."
+        "Likert scores and comparisons are averaged over annotators within each case first, so that every case counts "
+        "the same. In comparisons, annotators saw two outputs side by side{side}, without the names of the models; a "
+        "tie or “both unacceptable” counts one half, “cannot judge” is missing, and items that most annotators called "
+        "defective are left out."
     ),
 }
 TESTS = {
     "f1": "the paired difference of F1, with a {bootstrap} and a permutation test that swaps the arms' answers {unit}",
     "accuracy": "the paired difference of proportions",
     "mean_likert": "the mean of the cases' differences, with the Wilcoxon signed-rank statistic (Pratt's zeros)",
-    "win_rate": "the win rate of the second arm against one half, with a sign-flip permutation test",
+    "win_rate": "the win rate of the second arm (mean over cases) against one half, with a sign-flip permutation test",
 }
 INDEPENDENT = {
     "accuracy": " (Newcombe's method 10), with McNemar's test",
@@ -48,12 +49,21 @@ def paragraphs(study: Study, decided: Plan, document: dict[str, Any]) -> list[st
     if evaluations:
         found += [_evaluation(entry, document) for entry in evaluations.values()]
         partly = "partly correct counts as correct" if decided.partly_counts else "partly correct counts as incorrect"
-        found.append(ABOUT[Study.Task(study.task)].format(partly=partly))
+        found.append(ABOUT[Study.Task(study.task)].format(partly=partly, side=_side(document)))
         found.append(_analysis(decided, document))
     if document["agreement"]:
         found.append(_judging(document))
         found.append(AGREEMENT.format(confidence=decided.confidence))
     return found
+
+
+def _side(document: dict[str, Any]) -> str:
+    """What is known of the side shown: judgements that were imported may not say it."""
+    compared = [entry for entry in document["flow"]["campaigns"].values() if entry["kind"] == "comparison"]
+    unknown = sum(entry["side_unknown"] for entry in compared)
+    if not compared or not unknown:
+        return ", the side drawn at random"
+    return f" (for {_count(unknown, 'judgement')} it is not known on which side each was shown)"
 
 
 def _evaluation(entry: dict[str, Any], document: dict[str, Any]) -> str:
@@ -90,27 +100,46 @@ def _analysis(decided: Plan, document: dict[str, Any]) -> str:
         f"for {METRIC_TITLES[metric]}, {TESTS[metric].format(unit=unit, bootstrap=bootstrap)}{ending.get(metric, '')}"
         for metric in used
     )
-    how = (
-        "Patients have several cases, so resampling draws, and permutation flips, whole patients."
-        if clustered
-        else "No patient has more than one case."
-    )
-    family = sum(row["planned"] for row in document["contrasts"])
     primary = METRIC_TITLES[decided.primary_metric]
     if decided.primary_criterion:
         primary += f" ({decided.primary_criterion})"
     locked = (document["plan"]["locked_at"] or "")[:10]
+    how = _independence(document, clustered)
     compared = f"Arms were compared on the same cases, second minus first: {tests}. {how} " if tests else ""
-    adjusted = (
-        f"P values of the {_count(family, 'planned comparison')} on it are adjusted by Holm's method; all others are "
-        "exploratory and unadjusted. "
-        if family
-        else "No planned comparison on it could be made; all others are exploratory and unadjusted. "
-    )
+    lock = f"The analysis plan was locked on {locked}"
+    if not document["plan"]["unchanged"]:
+        lock += ", but the plan used here is not the one that was locked"
     return (
-        f"The analysis plan was locked on {locked}; its primary metric is {primary}. {compared}{adjusted}Intervals are "
-        f"{decided.confidence:.0%}; resampling used {decided.n_resamples:,} draws with seed {decided.seed}."
+        f"{lock}; its primary metric is {primary}. {compared}{_adjusted(document)}{_margin(decided, primary)}Intervals "
+        f"are {decided.confidence:.0%}; resampling used {decided.n_resamples:,} draws with seed {decided.seed}."
     )
+
+
+def _independence(document: dict[str, Any], clustered: bool) -> str:
+    if clustered:
+        return "Patients have several cases, so resampling draws, and permutation flips, whole patients."
+    if all(entry["groups_given"] for entry in document["flow"]["evaluations"].values()):
+        return "No patient has more than one case."
+    return "The cases were imported without a patient or encounter, so each was taken as a patient of its own."
+
+
+def _adjusted(document: dict[str, Any]) -> str:
+    made, declared = sum(row["planned"] for row in document["contrasts"]), document["plan"]["family_size"]
+    if not made:
+        return "No planned comparison on it could be made; all others are exploratory and unadjusted. "
+    missing = f", of which this report holds {made}; the others count as P = 1" if made < declared else ""
+    return (
+        f"P values are adjusted by Holm's method for the {_count(declared, 'comparison')} that the plan "
+        f"declares{missing}; all others are exploratory and unadjusted. "
+    )
+
+
+def _margin(decided: Plan, primary: str) -> str:
+    if decided.margin is None:
+        return ""
+    if decided.primary_metric not in MARGIN_METRICS:
+        return f"The plan's margin of {decided.margin:g} could not be tested, as it has no test for {primary}. "
+    return f"Equivalence on {primary} was tested within the declared margin of {decided.margin:g}. "
 
 
 def _judging(document: dict[str, Any]) -> str:

@@ -83,10 +83,13 @@ def _flow(flow: dict[str, Any]) -> Iterator[Row]:
     yield {"step": "Imported", "what": text, "left_out": []}
     for pk, entry in flow["evaluations"].items():
         what = f"{entry['cases']} of {entry['cases_in_split']} {entry['split']} cases, {len(entry['arms'])} arms"
-        yield {"step": f"Evaluation {pk}", "what": what, "left_out": _reasons(entry["excluded"])}
+        later = _reasons({"imported later": entry.get("imported_later", 0)})
+        yield {"step": f"Evaluation {pk}", "what": what, "left_out": _reasons(entry["excluded"]) + later}
         for arm, counts in entry["arms"].items():
             left = _reasons({**counts["skipped"], "no output": counts["no_output"]})
             left += [f"{n} unparsed ({field}), counted as wrong" for field, n in counts["unparsed"].items() if n]
+            # A report frozen by an earlier version has no such counts.
+            left += [f"{counts['cut_off']} cut off at max_tokens, kept"] if counts.get("cut_off") else []
             yield {"step": f"Outputs of {arm}", "what": f"{counts['outputs']}", "left_out": left}
     for name, entry in flow["campaigns"].items():
         what = (
@@ -96,6 +99,7 @@ def _flow(flow: dict[str, Any]) -> Iterator[Row]:
         )
         kinds = ("surplus", "cannot_judge", "defective", "withdrawn", "skipped")
         left = _reasons(entry["not_planned"]) + _reasons({kind: entry[kind] for kind in kinds})
+        left += _reasons({f"not scored, {reason}": n for reason, n in entry.get("not_scored", {}).items()})
         yield {"step": f"Campaign “{name}”", "what": what, "left_out": left}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from reports import analysis, scoring
 from reports.measures import measures
 from reports.models import Evaluation
+from reports.votes import votes
 
 RESAMPLES = 1000  # enough to see the width; the report draws as many as the plan says
 
@@ -17,5 +18,5 @@ def arms(evaluation: Evaluation) -> list[dict[str, Any]]:
     found = scoring.outputs(evaluation)
     return [
         {"title": measure.title, "cells": [measure.arms[arm].to_dict() for arm in found.arms]}
-        for measure in measures(found, judged, decided)
+        for measure in measures(found, votes(found, judged), decided)
     ]

@@ -9,9 +9,9 @@ from typing import Any
 from annotations import parsing, prompts
 from annotations.models import Judgement, Model, Study
 from reports.analysis import canonical
-from reports.measures import Judged
 from reports.models import Evaluation
 from reports.scoring import Outputs
+from reports.votes import Judged
 from training import lineage as training_lineage
 from training.models import DatasetRow, Run, TrainingDataset
 
@@ -22,7 +22,7 @@ def lineage(study: Study, loaded: Sequence[Outputs], judged: Judged) -> dict[str
     """Everything a reader needs to find what each number was made from."""
     return {
         "template": {"version": study.template_version, "sha256": prompts.template_sha256(study)},
-        "parser_version": parsing.PARSER_VERSION,
+        "parser_version": parsing.PARSER_VERSION,  # behind every number: what an older one read is read again
         "evaluations": {str(found.evaluation.pk): _evaluation(found) for found in loaded},
         "campaigns": {
             campaign.name: {
@@ -46,8 +46,14 @@ def _evaluation(found: Outputs) -> dict[str, Any]:
             "model": _model(arm.model),
             "completion_ids": sorted(own.values_list("pk", flat=True)),
             "template_versions": sorted(version for version in versions if version is not None),
+            "parser_versions_stored": _parser_versions(evaluation, arm.model),  # read again where not the one above
         }
     return {"split": evaluation.split, "sampling": evaluation.sampling, "arms": arms}
+
+
+def _parser_versions(evaluation: Evaluation, model: Model) -> list[int]:
+    versions = evaluation.completions.filter(model=model).order_by().values_list("parser_version", flat=True)
+    return sorted(version for version in versions.distinct() if version is not None)
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -59,13 +65,20 @@ def _model(model: Model) -> dict[str, Any]:
 
 
 def _run(run: Run) -> dict[str, Any]:
+    """What was asked for and, from the recipe's result, what was done."""
     result = run.result or {}
     return {
         "id": run.pk,
         "name": run.name,
         "method": run.method,
         "seed": run.seed,
-        "hyperparameters": run.hyperparameters,
+        "base": run.base.name,
+        "parent": run.parent.name if run.parent else None,
+        "hyperparameters": result.get("hyperparameters") or run.hyperparameters,
+        "hyperparameters_asked_for": run.hyperparameters,
+        "ignored_hyperparameters": result.get("ignored_hyperparameters") or [],
+        "rows": result.get("rows") or {},  # read, kept and dropped by the recipe, with reasons
+        **{name: result.get(name) for name in ("base_sha256", "parent_adapter_sha256", "adapter_sha256")},
         "versions": result.get("versions", {}),
         "dataset": _dataset(run.dataset),
     }

@@ -7,10 +7,12 @@ Surplus judgements are for agreement only and never reach a score.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from django.db.models.functions import Least
 
 from annotations import consensus, judging, parsing
 from annotations.models import Campaign, Case, Completion, Revision
@@ -42,6 +44,7 @@ class Answer:
     outcome: str
     values: dict[str, Any]
     surplus: bool
+    since: datetime  # when it was judged, or revised where an import says that this was earlier
 
 
 def answers(campaign: Campaign) -> list[Answer]:
@@ -60,15 +63,21 @@ def answers(campaign: Campaign) -> list[Answer]:
             "outcome",
             "values",
             "judgement__surplus",
+            Least("created_at", "judgement__created_at"),
         )
     )
     return [Answer(*row) for row in rows.iterator(chunk_size=5000)]
 
 
 def without_defective(judged: Sequence[Answer]) -> list[Answer]:
-    """Leaves out items that more than half of their annotators call defective, and every other vote for defective."""
+    """Leaves out items that more than half of their annotators call defective, and every other vote for defective.
+
+    Surplus judgements have no say in it, so that scores and agreement leave out the same items.
+    """
     said: dict[int, list[str]] = {}
     for answer in judged:
+        if answer.surplus:
+            continue
         said.setdefault(answer.item_id, []).append(answer.outcome)
     bad = {item_id for item_id, outcomes in said.items() if consensus.is_defective(outcomes)}
     return [answer for answer in judged if answer.item_id not in bad and answer.outcome != Outcome.DEFECTIVE]
@@ -81,6 +90,8 @@ class Output:
     id: int
     parsed: dict[str, Any]
     text_hash: int  # only to see that two texts are the same
+    cut_off: bool  # ended by max_tokens
+    reparsed: bool  # what was stored came from another version of the parser
 
 
 @dataclass(frozen=True)
@@ -105,16 +116,25 @@ class Outputs:
 
 
 def outputs(evaluation: Evaluation) -> Outputs:
-    """Load an evaluation. An arm of which nothing was kept is there all the same, without outputs."""
+    """Load an evaluation. An arm of which nothing was kept is there all the same, without outputs.
+
+    What an older parser read is read again, so that one version stands behind all numbers.
+    """
     cases = list(Case.objects.filter(pk__in=evaluation.case_ids).order_by("external_id"))
     rows = Completion.objects.filter(evaluations=evaluation).values_list(
-        "model__name", "case_id", "pk", "parsed", "text"
+        "model__name", "case_id", "pk", "parsed", "text", "finish_reason", "parser_version"
     )
     arms = [arm.model.name for arm in evaluation.arms.select_related("model")]
     wanted = {case.pk for case in cases}
     found = {
-        (name, case_id): Output(pk, parsed or {}, hash(text.strip()))
-        for name, case_id, pk, parsed, text in rows
+        (name, case_id): Output(
+            pk,
+            parsed or {} if version == parsing.PARSER_VERSION else parsing.parse(evaluation.study, text),
+            hash(text.strip()),
+            cut_off=finish == "length",
+            reparsed=version not in (None, parsing.PARSER_VERSION),
+        )
+        for name, case_id, pk, parsed, text, finish, version in rows
         if case_id in wanted
     }
     return Outputs(evaluation, cases, arms, found)
@@ -130,7 +150,9 @@ class Predictions:
     present: dict[str, npt.NDArray[np.bool_]]
 
     def unparsed(self, arm: str) -> int:
-        return sum(value is None for value, here in zip(self.predicted[arm], self.present[arm], strict=True) if here)
+        """Outputs that hold no label that can be read, of cases that have a reference: those that count as wrong."""
+        rows = zip(self.gold, self.predicted[arm], self.present[arm], strict=True)
+        return sum(value is None and gold is not None for gold, value, here in rows if here)
 
 
 def predictions(found: Outputs, label_field: dict[str, Any]) -> Predictions:
@@ -172,15 +194,21 @@ def matched_answers(found: Outputs) -> Scores:
     """Reasoning without a correctness campaign: 1 where the parsed final answer is the reference; unparsed is wrong."""
     scores = _empty(found)
     for i, case in enumerate(found.cases):
-        reference = parsing.normalised(str(case.reference.get("text") or ""))
+        reference = parsing.normalised_answer(str(case.reference.get("text") or ""))
         for arm in found.arms:
             output = found.of.get((arm, case.pk))
             if output is None or not reference:
                 scores.left_out[arm][NO_OUTPUT if output is None else "no reference answer"] += 1
             else:
-                scores.values[arm][i] = float(parsing.normalised(str(output.parsed.get("answer") or "")) == reference)
+                answer = parsing.normalised_answer(str(output.parsed.get("answer") or ""))
+                scores.values[arm][i] = float(answer == reference)
     for arm in found.arms:
-        unparsed = sum(1 for (name, _), out in found.of.items() if name == arm and out.parsed.get("answer") is None)
+        scored = [
+            found.of[arm, case.pk]
+            for case, value in zip(found.cases, scores.values[arm], strict=True)
+            if value == value
+        ]
+        unparsed = sum(output.parsed.get("answer") is None for output in scored)
         if unparsed:
             scores.notes[arm] = f"{unparsed} without a final answer that could be read, counted as wrong"
     return scores
@@ -245,21 +273,15 @@ def likert(found: Outputs, judged: Sequence[Answer], criterion: str) -> Scores:
 
 @dataclass(frozen=True)
 class Preferences:
-    """Second against first: one row a judgement with its case's group, which is what is drawn and flipped whole."""
+    """Second against first: one number a case, the mean over its annotators, so that every case counts the same."""
 
-    outcomes: list[float]  # 1 second preferred, ½ tie, 0 first preferred
-    groups: list[str]
-    case_means: FloatArray  # (n cases,), nan where there is none
-    counts: Counter[str]  # judgements: second, first, tie, both_unacceptable, cannot_judge, defective
+    case_means: FloatArray  # (n cases,), 1 second preferred, ½ tie, 0 first preferred; nan where there is none
+    counts: Counter[str]  # judgements of items not left out: second, first, tie, both_unacceptable, cannot_judge, …
     left_out: Counter[str]  # cases without an outcome, by reason
 
     @property
     def n_cases(self) -> int:
         return int(np.isfinite(self.case_means).sum())
-
-    @property
-    def clusters(self) -> list[str] | None:
-        return self.groups if len(set(self.groups)) < len(self.groups) else None
 
 
 POINTS: dict[str, float] = {"second": 1.0, "tie": 0.5, "both_unacceptable": 0.5, "first": 0.0}
@@ -271,19 +293,17 @@ def preferences(found: Outputs, judged: Sequence[Answer], first: str, second: st
     Both unacceptable counts one half and is reported apart; cannot judge is missing; a defective item is left out.
     """
     said = _outcomes_by_case(found, judged, first, second)
-    case_means, left_out = np.full(len(found.cases), np.nan), Counter[str]()
-    outcomes: list[float] = []
-    groups: list[str] = []
+    case_means, left_out, counts = np.full(len(found.cases), np.nan), Counter[str](), Counter[str]()
     for i, case in enumerate(found.cases):
-        defective = consensus.is_defective(said.get(i, []))
-        points = [POINTS[outcome] for outcome in said.get(i, []) if outcome in POINTS and not defective]
-        outcomes += points
-        groups += [case.group] * len(points)
+        own = said.get(i, [])
+        kept = [] if consensus.is_defective(own) else own
+        counts.update(kept)
+        points = [POINTS[outcome] for outcome in kept if outcome in POINTS]
         if points:
             case_means[i] = np.mean(points)
         else:
-            left_out[_why_not_compared(found, case, first, second, said.get(i, []))] += 1
-    return Preferences(outcomes, groups, case_means, Counter(o for all_ in said.values() for o in all_), left_out)
+            left_out[_why_not_compared(found, case, first, second, own)] += 1
+    return Preferences(case_means, counts, left_out)
 
 
 def _outcomes_by_case(found: Outputs, judged: Sequence[Answer], first: str, second: str) -> dict[int, list[str]]:

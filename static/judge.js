@@ -54,6 +54,7 @@
   const byDigit = (digit) => {
     if (chosen("cannot_judge")) return choose(document.querySelector(`.why-not [data-digit="${digit}"]`));
     const question = active();
+    if (!question && !chosen("left") && !chosen("right")) return false;
     if (!question) return choose(document.querySelector(`.strength [data-digit="${digit}"]`));
     if (!choose(question.querySelector(`[data-digit="${digit}"]`))) return false;
     mark(unanswered() || question, { focus: true });
@@ -125,7 +126,7 @@
     try {
       const answer = await fetch(sheet.dataset.draft, { method: "POST", body: posted(), keepalive: true });
       signedOut(answer.redirected);
-      state.textContent = answer.status === 204 ? "Draft kept" : "";
+      state.textContent = { 204: "Draft kept", 422: "Draft not kept: too long" }[answer.status] || "";
     } catch {
       state.textContent = "Draft not kept: no connection";
     }

@@ -141,6 +141,8 @@ def _mean_interval(
     x: FloatArray, groups: IntArray | None, n_resamples: int, confidence: float, seed: int
 ) -> tuple[float, float, str, str]:
     """Low, high, method and note for the mean of x, at least one value."""
+    if groups is not None and len(x) > 1 and np.ptp(x) == 0:
+        return NAN, NAN, bootstrap_method(groups, n_resamples), "no variation: no interval"  # one of width 0 would lie
     if groups is not None:
         low, high, why = bootstrap_interval(_mean_rows(x), _mean_of, groups, n_resamples, confidence, seed)
         return low, high, bootstrap_method(groups, n_resamples), why

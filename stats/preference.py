@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.bradley_terry import BradleyTerry, bradley_terry
-from stats.intake import FloatArray, IntArray, among, check_confidence, cluster_codes, dropped, kept
+from stats.intake import FloatArray, IntArray, check_confidence, cluster_codes, dropped, floats, kept
 from stats.paired import wilson
 from stats.resampling import bootstrap_interval, bootstrap_method, mean_sign_flip
 from stats.results import NAN, Estimate, TestResult, join_notes
@@ -17,7 +17,6 @@ from stats.results import NAN, Estimate, TestResult, join_notes
 __all__ = ["BradleyTerry", "bradley_terry", "sign_flip", "win_rate"]
 
 Clusters = Sequence[Any] | npt.NDArray[Any] | None
-OUTCOMES = (0.0, 0.5, 1.0)
 NO_OUTCOMES = "no outcomes"
 
 
@@ -30,9 +29,10 @@ def win_rate(
 ) -> Estimate:
     """Mean of outcomes (n,): 1 won, 0 lost, 0.5 tied, missing left out; case (or cluster) bootstrap interval.
 
-    Range 0 to 1, 0.5 is no preference. Rows should be independent: give clusters when one case was compared by several
-    annotators, or one patient has several cases. Wins alone (or losses alone) have no spread to resample: the interval
-    is then Wilson's, each cluster taken as one comparison. Ties alone: no interval. nan without outcomes.
+    Range 0 to 1, 0.5 is no preference. Rows should be independent: where several annotators compared one case, give
+    the mean of their outcomes (anything from 0 to 1) as one row; where one patient has several cases, give clusters.
+    Wins alone (or losses alone) have no spread to resample: the interval is then Wilson's, each cluster taken as one
+    comparison. All one half: no interval. nan without outcomes.
 
     >>> win_rate([1, 1, 0.5, 0], n_resamples=100).value
     0.625
@@ -56,7 +56,7 @@ def sign_flip(
     """Is the win rate 0.5? Winner and loser are exchanged at random, case by case or cluster by cluster.
 
     outcomes as in `win_rate`; effect and interval are the win rate's; `statistic` is win rate - 0.5. All 2^n patterns
-    where they are few, else random ones with P = (1 + b) / (1 + m). Ties alone: P = 1.
+    where they are few, else random ones with P = (1 + b) / (1 + m). All one half: P = 1.
 
     >>> sign_flip([1] * 9 + [0]).p_value
     0.021484375
@@ -74,7 +74,9 @@ def sign_flip(
 
 
 def _outcomes(outcomes: npt.ArrayLike, clusters: Clusters) -> tuple[FloatArray, IntArray | None, str]:
-    values = among(outcomes, OUTCOMES, "outcomes")
+    values = floats(outcomes, "outcomes")
+    if ((values < 0) | (values > 1)).any():
+        raise ValueError("outcomes must lie between 0 (lost) and 1 (won), or be missing")
     groups = cluster_codes(clusters, len(values))
     keep = ~np.isnan(values)
     return values[keep], kept(groups, keep), dropped(int((~keep).sum()), "no outcome", "comparison")
@@ -85,7 +87,7 @@ def _interval(
 ) -> tuple[float, float, str, str]:
     if np.ptp(values) == 0:
         if values[0] == 0.5:
-            return NAN, NAN, "no interval", "every outcome is a tie: no interval"
+            return NAN, NAN, "no interval", "every outcome is one half, as of a tie: no interval"
         n_units = len(values) if groups is None else int(groups.max()) + 1
         bounds = wilson(values[0] * n_units, n_units, confidence)
         return bounds.low, bounds.high, "Wilson interval", "no variation: bootstrap replaced by Wilson's interval"

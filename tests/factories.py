@@ -42,7 +42,11 @@ def make_study(task: str = "summarisation", slug: str = "", **fields: Any) -> St
 
 
 def join(study: Study, user: User, role: str) -> Membership:
-    return Membership.objects.create(study=study, user=user, role=role, pseudonym=f"P{next(_numbers)}")
+    defaults = {"pseudonym": f"P{next(_numbers)}"}
+    membership, _ = Membership.objects.get_or_create(study=study, user=user, defaults=defaults | {"role": role})
+    membership.role = role
+    membership.save()
+    return membership
 
 
 def make_cases(study: Study, n: int = 4, split: str = "train", **fields: Any) -> list[Case]:
@@ -80,7 +84,7 @@ def make_campaign(
     overlap: int | None = None,
     **fields: Any,
 ) -> Campaign:
-    """A campaign with one item a case, laid out by hand (planning has tests of its own)."""
+    """A campaign with one item a case, laid out by hand (planning has tests of its own); annotators join the study."""
     cases = make_cases(study) if cases is None else cases
     rubric = {
         "instructions": "Judge.",
@@ -98,6 +102,9 @@ def make_campaign(
         **fields,
     )
     campaign.annotators.set(annotators)
+    for annotator in annotators:
+        if not study.memberships.filter(user=annotator).exists():
+            join(study, annotator, "annotator")
     rows = [Model.objects.get_or_create(name=name, defaults={"kind": "imported"})[0] for name in models]
     campaign.models.set(rows)
     for position, case in enumerate(cases):

@@ -1,14 +1,22 @@
 """People get in, stay in their place, and leave a trace."""
 
+import os
 import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.core import mail
+from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.forms import SignUpForm
 from accounts.models import AuditEvent, User
 from annotations.models import Invitation, Membership
 from annotations.people import accept, add_member, invite, open_invitation
@@ -58,6 +66,100 @@ def test_failures_older_than_ten_minutes_are_forgotten(client, anna):
         sign_in(client, "anna", "wrong")
     SignInFailure.objects.update(at=timezone.now() - timedelta(minutes=11))
     assert sign_in(client, "anna").status_code == 302
+
+
+@pytest.mark.parametrize("spelling", ["ＡNNA", "Anna", " anna ", "ａnna"])
+def test_no_spelling_of_a_name_gets_guesses_of_its_own(client, anna, spelling):
+    for _ in range(10):
+        sign_in(client, "anna", "wrong")
+    assert sign_in(client, spelling).status_code == 429
+
+
+def test_behind_a_proxy_one_person_does_not_lock_everybody_out(client, anna, settings):
+    settings.BEHIND_TLS_PROXY = True
+    for number in range(50):
+        values = {"username": f"nobody-{number}", "password": "wrong"}
+        client.post(SIGN_IN, values, headers={"x-forwarded-for": "10.0.0.1, 203.0.113.9"})
+    values = {"username": "anna", "password": PASSWORD}
+    refused = client.post(SIGN_IN, values, headers={"x-forwarded-for": "203.0.113.9"})
+    assert refused.status_code == 429
+    # The last entry is our proxy's; the first is whatever the client wrote.
+    assert client.post(SIGN_IN, values, headers={"x-forwarded-for": "203.0.113.9, 198.51.100.7"}).status_code == 302
+
+
+def test_a_name_with_a_nul_is_refused_not_a_crash(client, db):
+    assert sign_in(client, "a\0").status_code == 200
+
+
+def test_a_new_password_ends_the_pause(client, anna):
+    for _ in range(10):
+        sign_in(client, "anna", "wrong")
+    client.post("/accounts/password/reset/", {"email": anna.email})
+    link = re.search(r"https?://[^/]+(/accounts/password/reset/\S+)", mail.outbox[0].body)
+    new = "a wholly new secret"
+    page = client.get(link[1], follow=True)
+    client.post(page.redirect_chain[-1][0], {"new_password1": new, "new_password2": new})
+    assert sign_in(client, "anna", new).status_code == 302
+
+
+def test_a_name_that_differs_in_case_only_is_refused(anna):
+    form = SignUpForm(
+        {"username": "Anna", "email": "x@example.org", "password1": "long secret 1", "password2": "long secret 1"}
+    )
+    assert "username" in form.errors
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_user("ANNA")
+
+
+def test_a_session_that_is_used_is_renewed_and_reading_costs_no_write(client, anna, django_assert_num_queries):
+    client.force_login(anna)
+    client.get("/accounts/profile/")
+    with django_assert_num_queries(2):  # session, user
+        client.get("/accounts/profile/")
+    session = client.session
+    session["seen"] -= 301
+    session.save()
+    client.get("/accounts/profile/")
+    assert client.session["seen"] >= session["seen"] + 301
+
+
+def settings_with(**env: str) -> subprocess.CompletedProcess[str]:
+    base = {"PATH": os.environ["PATH"], "DATA_DIR": tempfile.mkdtemp(), "SECRET_KEY": "x" * 50}
+    code = "import medprefs.settings as s; print(s.EMAIL_BACKEND, s.SESSION_COOKIE_SECURE)"
+    root = Path(__file__).resolve().parent.parent
+    return subprocess.run([sys.executable, "-c", code], cwd=root, env=base | env, capture_output=True, text=True)
+
+
+def test_without_a_mail_server_no_link_goes_to_the_log():
+    assert "dummy.EmailBackend True" in settings_with(ALLOWED_HOSTS="clinic.example").stdout
+
+
+def test_plain_http_is_refused_where_others_can_reach_the_server():
+    assert "INSECURE_HTTP is set" in settings_with(ALLOWED_HOSTS="clinic.example", INSECURE_HTTP="1").stderr
+    assert "False" in settings_with(ALLOWED_HOSTS="localhost", INSECURE_HTTP="1").stdout
+
+
+def test_the_data_directory_is_closed_to_others():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        assert settings_with(ALLOWED_HOSTS="localhost", DATA_DIR=folder).returncode == 0
+        assert Path(folder).stat().st_mode & 0o077 == 0
+
+
+def test_a_database_error_in_the_log_holds_no_words_of_the_database():
+    from django.db import DataError
+
+    from medprefs.logs import Formatter
+
+    try:
+        try:
+            raise sqlite3.DataError("Failing row contains (Mrs Smith)")
+        except sqlite3.DataError as error:
+            raise DataError(*error.args) from error
+    except DataError:
+        text = Formatter().formatException(sys.exc_info())
+    assert "Mrs Smith" not in text
+    assert "DataError" in text
 
 
 def test_password_reset_by_mail(client, anna):

@@ -8,10 +8,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from annotations import judging
+from accounts.models import AuditEvent
+from annotations import assignment as places
+from annotations import campaigning, judging
 from annotations.assignment import LEASE, a_is_left, next_assignment
 from annotations.judging import Answer
-from annotations.models import Assignment, Judgement
+from annotations.models import Assignment, Campaign, Judgement, Revision
 from tests.factories import make_campaign, make_cases, make_study, make_user
 
 
@@ -99,23 +101,23 @@ class TestSides:
         for annotator in range(40):
             balance = 0
             for index in range(40):
-                balance += 1 if a_is_left(11, annotator, (1, 2), index) else -1
+                balance += 1 if a_is_left(Campaign(secret="s", seed=11), annotator, (1, 2), index) else -1
                 assert abs(balance) <= 2
                 if index % 4 == 3:
                     assert balance == 0
 
-    def test_the_sequence_depends_on_seed_annotator_and_pair_only(self):
-        def sequence(*key):
-            return [a_is_left(*key, index) for index in range(32)]
+    def test_the_sequence_depends_on_secret_seed_annotator_and_pair_only(self):
+        def sequence(secret="s", seed=1, annotator=1, pair=(1, 2)):
+            return [a_is_left(Campaign(secret=secret, seed=seed), annotator, pair, index) for index in range(32)]
 
-        assert sequence(1, 1, (1, 2)) == sequence(1, 1, (1, 2))
-        others = [sequence(2, 1, (1, 2)), sequence(1, 2, (1, 2)), sequence(1, 1, (1, 3))]
-        assert all(sequence(1, 1, (1, 2)) != other for other in others)
+        assert sequence() == sequence()
+        others = [sequence(secret="t"), sequence(seed=2), sequence(annotator=2), sequence(pair=(1, 3))]
+        assert all(sequence() != other for other in others)
 
     @pytest.mark.django_db
     def test_sides_are_drawn_once_and_in_sequence_order(self, anna):
         study = make_study()
-        campaign = make_campaign(study, [anna], cases=make_cases(study, 9), seed=5)
+        campaign = make_campaign(study, [anna], cases=make_cases(study, 9), seed=5, secret="s")
         pair = tuple(model.pk for model in campaign.models.order_by("name"))
         sides = []
         while assignment := next_assignment(campaign, anna):
@@ -124,7 +126,7 @@ class TestSides:
             assert again.a_is_left == assignment.a_is_left
             sides.append(again.a_is_left)
             tie(again)
-        assert sides == [a_is_left(5, anna.pk, pair, index) for index in range(9)]
+        assert sides == [a_is_left(campaign, anna.pk, pair, index) for index in range(9)]
 
     @pytest.mark.django_db
     def test_where_there_is_no_pair_there_is_no_side(self, anna):
@@ -160,3 +162,131 @@ def test_annotators_who_ask_at_the_same_moment_never_overshoot_the_overlap():
     assert Counter(Judgement.objects.values_list("item_id", flat=True)) == {item.pk: 2 for item in campaign.items.all()}
     assert not Judgement.objects.filter(surplus=True).exists()
     assert Assignment.objects.count() == Judgement.objects.count()
+
+
+@pytest.mark.django_db
+class TestSurplus:
+    """A judgement that came too late for its place counts once a place is free again."""
+
+    @pytest.fixture
+    def campaign(self, anna, ben):
+        study = make_study()
+        return make_campaign(study, [anna, ben], overlap=1, cases=make_cases(study, 1))
+
+    @pytest.fixture
+    def bens(self, campaign, anna, ben):
+        """Ben's assignment, which took the place that Anna's lease lost; Anna's answer came after that."""
+        annas = next_assignment(campaign, anna)
+        expire(annas)
+        bens = next_assignment(campaign, ben)
+        assert tie(annas).surplus
+        return bens
+
+    def test_it_takes_the_place_of_one_who_skips(self, bens):
+        judging.skip(bens)
+        assert not Judgement.objects.get().surplus
+        assert AuditEvent.objects.filter(action="count surplus judgement").count() == 1
+
+    def test_it_takes_the_place_of_a_lease_that_ran_out(self, campaign, bens, anna):
+        assert next_assignment(campaign, anna) is None
+        assert Judgement.objects.get().surplus
+        expire(bens)
+        assert next_assignment(campaign, anna) is None
+        assert not Judgement.objects.get().surplus
+
+    def test_it_comes_before_somebody_who_has_not_judged(self, campaign, bens, chidi):
+        campaign.annotators.add(chidi)
+        expire(bens)
+        assert next_assignment(campaign, chidi) is None
+        assert not Judgement.objects.get().surplus
+
+    def test_a_lease_that_the_closing_ends_leaves_it_its_place(self, campaign, bens):
+        campaigning.close(campaign, actor=None)
+        assert not Judgement.objects.get().surplus
+
+    def test_one_that_was_withdrawn_takes_no_place(self, campaign, bens, anna):
+        judging.undo(Judgement.objects.get(), actor=anna)
+        expire(Assignment.objects.get(annotator=anna))
+        judging.skip(bens)
+        assert Judgement.objects.get().surplus
+
+    def test_no_more_count_than_there_are_places(self, campaign, bens, chidi):
+        campaign.annotators.add(chidi)
+        late = Assignment.objects.create(item=bens.item, annotator=chidi, lease_expires_at=timezone.now())
+        assert tie(late).surplus
+        judging.skip(bens)
+        assert [row.surplus for row in Judgement.objects.order_by("pk")] == [False, True]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSameMoment:
+    """What PostgreSQL needs locks for: somebody else comes between the check and the write."""
+
+    @pytest.fixture
+    def held(self, anna, ben):
+        """Anna's assignment of the one item there is, its lease run out."""
+        study = make_study()
+        campaign = make_campaign(study, [anna, ben], overlap=1, cases=make_cases(study, 1))
+        assignment = next_assignment(campaign, anna)
+        expire(assignment)
+        return assignment
+
+    @pytest.fixture
+    def between(self, monkeypatch):
+        """Run ``other`` in a thread when ``module.name`` is first called, for as long as it isn't locked out."""
+        threads = []
+
+        def arrange(module, name, other):
+            original = getattr(module, name)
+
+            def work():
+                try:
+                    other()
+                finally:
+                    connection.close()
+
+            def stopped(*args, **options):
+                if not threads:
+                    threads.append(threading.Thread(target=work))
+                    threads[0].start()
+                    threads[0].join(0.5)
+                return original(*args, **options)
+
+            monkeypatch.setattr(module, name, stopped)
+            return lambda: threads[0].join(10)
+
+        return arrange
+
+    def test_a_renewed_lease_and_a_claim_share_no_place(self, held, anna, ben, between):
+        campaign = held.item.campaign
+        wait = between(places, "extend", lambda: next_assignment(campaign, ben))
+        next_assignment(campaign, anna)
+        wait()
+        assert places.places_taken(held.item) == 1
+
+    def test_a_draft_and_a_claim_share_no_place(self, held, ben, between):
+        wait = between(judging, "_plausible", lambda: next_assignment(held.item.campaign, ben))
+        judging.save_draft(held, {"choice": "tie"})
+        wait()
+        assert places.places_taken(held.item) == 1
+
+    @pytest.mark.parametrize("change", ["submit", "revise", "undo"])
+    def test_nothing_comes_in_after_the_closing_has_returned(self, held, anna, between, change):
+        campaign = held.item.campaign
+        seen = []
+
+        def close():
+            campaigning.close(campaign, actor=None)
+            seen.append(Revision.objects.count())
+
+        if change != "submit":
+            tie(held)
+        wait = between(judging, "write_revision", close)
+        if change == "submit":
+            tie(held)
+        elif change == "revise":
+            judging.revise(Judgement.objects.get(), Answer("defective"), change_reason="Looked again", actor=anna)
+        else:
+            judging.undo(Judgement.objects.get(), actor=anna)
+        wait()
+        assert seen == [Revision.objects.count()]

@@ -150,6 +150,36 @@ def test_a_lead_who_judges_is_blinded_until_the_campaign_closes(study, lena):
     assert leaks(client.get(page)) == list(NAMES)
 
 
+@pytest.mark.parametrize("who", ["lena", "adam"])
+def test_who_judges_can_not_plan_a_campaign_that_would_name_the_model_of_each_text(study, lena, adam, who):
+    person = {"lena": lena, "adam": adam}[who]
+    blinded = blind_campaign(study, [person])
+    client = Client()
+    client.force_login(person)
+    page = reverse("annotations:campaign_plan", args=[study.slug])
+    base = blinded.models.get(name=NAMES[0])
+    fields = {"name": "Base alone", "kind": "likert", "models": [base.pk], "annotators": [lena.pk], "overlap": 1}
+    fields |= {"seed": 1, "reason": "optional", "start": ""}
+    assert client.get(page).status_code == 403
+    assert client.post(page, fields).status_code == 403
+    assert not Campaign.objects.filter(name="Base alone").exists()
+    assert page not in client.get(reverse("annotations:campaigns", args=[study.slug])).content.decode()
+    Campaign.objects.update(closed_at=timezone.now())
+    assert client.post(page, fields).status_code == 302
+
+
+def test_what_order_and_sides_are_drawn_with_is_shown_only_once_a_campaign_is_closed(study, anna, lena):
+    campaign = blind_campaign(study, [anna])
+    page = reverse("annotations:campaign", args=[study.slug, campaign.public_id])
+    client, annotator = Client(), Client()
+    client.force_login(lena)
+    annotator.force_login(anna)
+    judging_page = annotator.get(reverse("annotations:judge", args=[campaign.public_id])).content.decode()
+    assert campaign.secret not in client.get(page).content.decode() + judging_page
+    Campaign.objects.update(closed_at=timezone.now())
+    assert campaign.secret in client.get(page).content.decode()
+
+
 def test_no_page_shows_a_blinded_lead_an_output_with_its_model(study, lena):
     campaign = blind_campaign(study, [lena])
     client = Client()

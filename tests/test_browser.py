@@ -139,6 +139,19 @@ def clinician_judges_with_the_keyboard(page: Page, url: str, keys: list[list[str
     expect(page.get_by_text(re.compile("nothing left|all done|Thank you", re.IGNORECASE)).first).to_be_visible()
 
 
+def a_phone_shows_more_text_than_buttons(page: Page, url: str) -> None:
+    """The panel leaves at least 55 % of a phone's screen to what is read, whatever is chosen."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(url)
+    page.get_by_role("link", name=re.compile("Judge|Continue")).first.click()
+    expect(page.get_by_role("radio", name="slightly")).to_be_hidden()
+    for key in ("e", "a", "1"):
+        page.keyboard.press(key)
+        assert page.locator(".reading").evaluate("box => box.getBoundingClientRect().height") >= 0.55 * 844
+    expect(page.get_by_role("radio", name="slightly")).to_be_checked()
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
 def lead_trains(page: Page, url: str) -> None:
     page.goto(f"{url}/s/coughs/campaigns/")
     page.get_by_role("link", name="First round").click()
@@ -207,6 +220,7 @@ def test_the_loop_from_sign_in_to_report(loop: Loop, browser: Browser, tmp_path:
     ben = sign_in(browser, url, "ben", complaints)
     lead_imports_and_generates(lena, url, write_cases(tmp_path / "cases.jsonl"))
     lead_plans_a_comparison(lena, url)
+    a_phone_shows_more_text_than_buttons(ben, url)
     preferences = [["a", "1"], ["b", "2"], ["a", "2"], ["e"], ["b", "1"], ["a", "2"]]
     clinician_judges_with_the_keyboard(anna, url, preferences)
     clinician_judges_with_the_keyboard(ben, url, [["n"], ["b", "2"], ["a", "1"], ["a", "2"], ["b", "1"], ["c", "1"]])

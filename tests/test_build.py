@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from accounts.errors import UserError
 from annotations.models import Case, Model, Study
@@ -66,16 +67,10 @@ def test_a_win_rate_counts_by_completion_with_ties_and_both_unacceptable_one_hal
         judge(item, ben, second)
     row = documented([evaluation], [campaign])["contrasts"][0]
     assert (row["first"], row["second"], row["planned"]) == ("base", "sft", True)
-    assert row["effect"] == pytest.approx((1 + 1 + 0.5 + 0 + 0.5) / 5)
-    assert row["n_cases"] == 3
-    assert row["counts"] == {
-        "both_unacceptable": 1,
-        "cannot_judge": 1,
-        "defective": 2,
-        "first": 1,
-        "second": 2,
-        "tie": 1,
-    }
+    assert row["effect"] == pytest.approx(((1 + 1) / 2 + (0.5 + 0) / 2 + 0.5) / 3)
+    assert (row["n"], row["n_cases"]) == (3, 3)
+    # The defective item's two judgements are in left_out, as that case, and not among the counted ones.
+    assert row["counts"] == {"both_unacceptable": 1, "cannot_judge": 1, "first": 1, "second": 2, "tie": 1}
     assert row["left_out"] == {"defective item": 1}
 
 
@@ -330,6 +325,9 @@ def test_warnings_name_what_a_reader_must_know(anna):
         judge(item, anna, "tie")
     evaluation.leak_override = "pilot"
     evaluation.save()
+    assert "reopened" not in codes(documented([evaluation], [campaign]))
+    campaign.reopened_at = timezone.now()
+    campaign.save()
     later = evaluate(evaluation.study, {"base": ["x", "y"]}, list(Case.objects.filter(pk__in=evaluation.case_ids)))
     found = codes(documented([evaluation, later], [campaign]))
     assert {
@@ -340,6 +338,7 @@ def test_warnings_name_what_a_reader_must_know(anna):
         "simulated",
         "interim_look",
         "one_annotator",
+        "reopened",
         "many_ties",
     } <= found
 

@@ -5,6 +5,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.errors import UserError
+from annotations.generation.queue import request_stop
 from annotations.models import Generation, Model, Status
 from reports import analysis, evaluation
 from reports.models import Evaluation
@@ -140,11 +141,15 @@ def test_an_arm_twice_or_without_any_output_is_refused():
         evaluation.start(study=study, arms=[*arms, make_model("elsewhere")])
 
 
-def test_earlier_evaluations_of_the_split_are_counted():
+def test_earlier_finished_evaluations_of_the_split_are_counted():
     study = locked_study()
     arms = arms_with_outputs(study, make_cases(study, 1, "test"), "base")
     rows = [evaluation.start(study=study, arms=arms) for _ in range(3)]
+    assert [evaluation.earlier_evaluations(row) for row in rows] == [0, 0, 0]
+    for row in rows[:2]:
+        evaluation.run_evaluation(row.pk, worker="w")
     assert [evaluation.earlier_evaluations(row) for row in rows] == [0, 1, 2]
+    assert [evaluation.other_evaluations(row).count() for row in rows] == [1, 1, 2]
 
 
 def test_a_failed_generation_fails_the_evaluation_and_says_which():
@@ -251,3 +256,41 @@ def test_arms_that_generate_answer_with_the_same_decoding_and_a_second_evaluatio
     again = evaluation.start(study=study, arms=arms, sampling={"max_tokens": 4})
     again = evaluation.run_evaluation(again.pk, worker="w")
     assert set(again.completions.all()) == set(row.completions.all())
+
+
+def test_an_evaluation_whose_generation_was_stopped_can_be_tried_again(settings, tmp_path):
+    from training.recipes import tiny
+
+    study = analysis.lock(make_study("classification"), changes={"arms": ["tiny"]})
+    make_cases(study, 2, "test", reference={"label": "yes"})
+    model = Model.objects.create(name="tiny", kind="base", path=str(tiny.build(tmp_path / "tiny", seed=1)))
+    row = evaluation.start(study=study, arms=[model], sampling={"max_tokens": 4})
+    stopped = request_stop(row.generations.get(), None)
+    row = evaluation.run_evaluation(row.pk, worker="w")
+    assert row.status == Status.FAILED
+    assert "ended cancelled" in row.error
+    evaluation.retry(row)
+    assert row.generations.get().status == Status.QUEUED
+    row = evaluation.run_evaluation(row.pk, worker="w")
+    assert row.status == Status.SUCCEEDED, row.error
+    assert row.completions.count() == 2
+    stopped.refresh_from_db()
+    assert stopped.status == Status.CANCELLED
+
+
+@pytest.mark.parametrize("ends", ["succeeded", "failed"])
+def test_a_worker_believed_dead_leaves_the_evaluation_to_the_one_that_has_it_now(ends):
+    study = locked_study()
+    arms = arms_with_outputs(study, make_cases(study, 1, "test"), "base")
+    row = evaluation.start(study=study, arms=arms)
+    if ends == "failed":
+        row.generations.add(Generation.objects.create(study=study, model=arms[0], status=Status.FAILED))
+    else:
+        row.generations.add(Generation.objects.create(study=study, model=arms[0], status=Status.SUCCEEDED))
+
+    def taken(line):
+        """While the first worker is at it, its row goes to a second."""
+        Evaluation.objects.filter(pk=row.pk).update(claimed_by="second")
+
+    after = evaluation.run_evaluation(row.pk, worker="first", progress=taken)
+    assert (after.status, after.claimed_by, after.completions.count()) == (Status.RUNNING, "second", 0)

@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from accounts.errors import UserError
+from accounts.errors import InvalidTransition, UserError
 from annotations import prompts, tasks
 from annotations.generation import embedded
 from annotations.generation.embedded import Embedded, Weights, batches
@@ -19,6 +19,7 @@ from annotations.generation.openai_server import OpenAIServer
 from annotations.generation.queue import queue_generation, request_stop
 from annotations.generation.sampling import Sampling, complete_sampling, request_seed
 from annotations.models import Completion, Generation, Model, Status, Worker
+from annotations.parsing import PARSER_VERSION
 from annotations.registering import add_adapter, add_base, add_endpoint, register_defaults
 from annotations.weights import directory_sha256
 from tests.factories import make_cases, make_study
@@ -358,7 +359,11 @@ def test_a_generation_stores_completions_with_their_lineage(base, lena):
         assert completion.sampling == {"temperature": 0.0, "top_p": 1.0, "max_tokens": 5, "seed": 0} == row.sampling
         assert completion.prompt_sha256 == prompts.prompt_sha256(prompts.messages(study, case))
         assert completion.model_sha256 == base.sha256 != ""
-        assert (completion.parsed, completion.parser_version, completion.template_version) == ({"label": None}, 1, 1)
+        assert (completion.parsed, completion.parser_version, completion.template_version) == (
+            {"label": None},
+            PARSER_VERSION,
+            1,
+        )
     assert [change.after for change in done.history()] == ["running", "succeeded"]
 
 
@@ -581,3 +586,34 @@ def test_embedded_models_may_only_have_names_that_commands_can_say(tiny, adapter
         add_adapter(name="two", path=adapter, base="none")
     assert Model.objects.count() == 1
     assert settings.EMBEDDED_MODEL_NAME
+
+
+# --- two workers
+
+
+@pytest.mark.parametrize("after", [Status.FAILED, Status.SUCCEEDED, Status.CANCELLED, Status.INTERRUPTED])
+def test_a_worker_believed_dead_does_not_end_what_another_has_now(base, after):
+    study = make_study()
+    make_cases(study, 1)
+    row = queue_generation(study=study, model=base)
+    late = Generation.objects.get(pk=row.pk)
+    assert late.claim("a")
+    for step in (Status.INTERRUPTED, Status.QUEUED):
+        row.refresh_from_db()
+        row.transition(step)
+    assert row.claim("b")
+    with pytest.raises(InvalidTransition, match="another worker"):
+        late.transition(after)
+    row.refresh_from_db()
+    assert (row.status, row.claimed_by) == (Status.RUNNING, "b")
+    assert row.transition(after).status == after
+
+
+def test_anybody_may_ask_the_worker_that_has_it_now_to_stop(base):
+    study = make_study()
+    make_cases(study, 1)
+    row = queue_generation(study=study, model=base)
+    row.claim("a")
+    on_the_page = Generation.objects.get(pk=row.pk)
+    Generation.objects.filter(pk=row.pk).update(claimed_by="b")
+    assert request_stop(on_the_page, None).status == Status.STOPPING

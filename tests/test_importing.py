@@ -11,6 +11,7 @@ from accounts.errors import UserError
 from accounts.models import AuditEvent
 from annotations.importing import import_cases, import_completions
 from annotations.models import Case, CaseImport, Completion, Model
+from annotations.parsing import PARSER_VERSION
 from annotations.splitting import assign_splits
 from tests.factories import make_cases, make_model, make_study
 
@@ -223,9 +224,9 @@ def test_completions_keep_their_samples_apart_and_are_parsed(lena):
         "case__external_id", "index", "text", "parsed", "parser_version"
     )
     assert list(stored) == [
-        ("c1", 0, "Yes.", {"label": "yes"}, 1),
-        ("c1", 1, "maybe", {"label": None}, 1),
-        ("c2", 0, "", {"label": None}, 1),
+        ("c1", 0, "Yes.", {"label": "yes"}, PARSER_VERSION),
+        ("c1", 1, "maybe", {"label": None}, PARSER_VERSION),
+        ("c2", 0, "", {"label": None}, PARSER_VERSION),
     ]
     assert Model.objects.get(name="elsewhere").kind == "imported"
 
@@ -278,3 +279,80 @@ def test_a_large_file_goes_in_by_batches(django_assert_max_num_queries):
     study = make_study()
     with django_assert_max_num_queries(40):
         assert run(study, jsonl(*[case(n) for n in range(3000)])).imported == 3000
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(client, adam, settings):
+    settings.IMPORT_MAX_BYTES = 1000
+    study = make_study()
+    client.force_login(adam)
+    for page in ("cases", "completions"):
+        file = jsonl(*[case(n) for n in range(50)])
+        file.name = "rows.jsonl"
+        shown = client.post(f"/s/{study.slug}/{page}/import/", {"file": file, "model_name": "m"}).content.decode()
+        assert "at most 0.000953674 MB are taken here" in shown, page
+    assert not Case.objects.exists()
+    assert not Model.objects.exists()
+
+
+@pytest.mark.parametrize("filename", ["cases.jsonl", "cases.csv"])
+def test_a_line_without_an_end_is_refused(filename):
+    data = b"external_id,text\n" + b"x" * (5 * 1024 * 1024 + 1)
+    assert "line 2 is longer than 5 MB" in refused(make_study(), io.BytesIO(data), filename)
+
+
+def test_a_cell_over_many_lines_is_refused_when_it_does_not_end():
+    data = b'external_id,text\n1,"' + (b"x" * 1023 + b"\n") * (5 * 1024 + 1)
+    assert "field larger than field limit" in refused(make_study(), io.BytesIO(data), "cases.csv")
+
+
+def parquet(text, **options):
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    table = pyarrow.table({"external_id": [str(n) for n in range(len(text))], "text": text})
+    pyarrow.parquet.write_table(table, buffer, compression="zstd", **options)
+    return buffer
+
+
+def one_text_for_all(store_schema):
+    """1000 rows of one text of 300 kB; with ``store_schema`` Arrow reads them as numbers and a dictionary."""
+    import pyarrow
+
+    text = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1000, pyarrow.int32()), ["x" * 300_000])
+    buffer = parquet(text, store_schema=store_schema)
+    assert buffer.getbuffer().nbytes < 10_000
+    return buffer
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_a_small_parquet_file_that_unpacks_to_much_is_refused(settings, store_schema):
+    settings.IMPORT_MAX_BYTES = 200 * 1024**2
+    message = refused(make_study(), one_text_for_all(store_schema), "cases.parquet")
+    assert "holds more than 200 MB once it is unpacked" in message
+
+
+def test_a_parquet_file_is_unpacked_a_bounded_part_at_a_time():
+    import pyarrow
+
+    usual = pyarrow.default_memory_pool()
+    counting = pyarrow.proxy_memory_pool(usual)
+    pyarrow.set_memory_pool(counting)
+    try:
+        refused(make_study(), one_text_for_all(store_schema=False), "cases.parquet")
+        assert counting.max_memory() < 150_000_000
+    finally:
+        pyarrow.set_memory_pool(usual)
+
+
+def test_a_parquet_file_whose_texts_are_distinct_comes_in_whole():
+    study = make_study()
+    assert run(study, parquet([f"Text {n}." * 50 for n in range(2500)]), "cases.parquet").imported == 2500
+
+
+def test_metadata_nested_too_deep_is_named_with_its_row():
+    deep = json.loads('{"a":' * 600 + "1" + "}" * 600)
+    fine = json.loads("[" * 50 + "]" * 50)
+    message = refused(make_study(), jsonl(case(1, note=fine), case(2, note=deep)))
+    assert "line 2: the column “note” is nested more than 50 levels deep" in message
+    assert "line 1:" not in message

@@ -250,6 +250,42 @@ class TestDraftSkipUndo:
         post(client, campaign, assignment, choice="tie")
         assert post(client, campaign, assignment, "judge_draft", choice="left").status_code == 409
 
+    @pytest.mark.parametrize("name", ["judge", "judge_draft", "judge_skip"])
+    def test_a_reason_of_megabytes_is_refused_and_not_kept(self, campaign, anna, name):
+        client = signed_in(anna)
+        client.get(url(campaign))
+        response = post(client, campaign, Assignment.objects.get(), name, choice="tie", reason="long " * 3000)
+        assert response.status_code == 422
+        assignment = Assignment.objects.get()
+        assert (assignment.draft, assignment.submitted_at, assignment.skipped_at) == (None, None, None)
+        if name != "judge_draft":  # the page keeps what was typed, and says what is wrong
+            assert "long long" in response.content.decode()
+            assert "shorten it" in response.content.decode()
+
+    def test_a_draft_holds_only_answers_that_exist(self, campaign, anna):
+        client = signed_in(anna)
+        client.get(url(campaign))
+        fields = {"choice": "x" * 99, "strength": "hugely", "cannot_judge": "bored", "reason": "Mine."}
+        post(client, campaign, Assignment.objects.get(), "judge_draft", **fields)
+        empty = {"choice": "", "strength": "", "cannot_judge": "", "values": {}}
+        assert Assignment.objects.get().draft == empty | {"reason": "Mine."}
+
+    def test_nul_characters_are_left_out_of_every_text(self, campaign, anna):
+        client = signed_in(anna)
+        client.get(url(campaign))
+        one = Assignment.objects.get()
+        assert post(client, campaign, one, "judge_draft", reason="a\x00b").status_code == 204
+        assert Assignment.objects.get().draft["reason"] == "ab"
+        assert post(client, campaign, one, choice="tie", reason="a\x00b").status_code == 302
+        page = reverse("annotations:judge_revise", args=[campaign.public_id, one.pk])
+        fields = {"choice": "both_unacceptable", "reason": "c\x00d", "change_reason": "e\x00f"}
+        assert client.post(page, fields).status_code == 302
+        assert list(Revision.objects.values_list("reason", "change_reason")) == [("ab", ""), ("cd", "ef")]
+        client.get(url(campaign))
+        two = Assignment.objects.exclude(pk=one.pk).get()
+        assert post(client, campaign, two, "judge_skip", skip_reason="g\x00h").status_code == 302
+        assert Assignment.objects.get(pk=two.pk).skip_reason == "gh"
+
     def test_undo_gives_the_item_back(self, campaign, anna):
         client = signed_in(anna)
         client.get(url(campaign))
@@ -389,7 +425,23 @@ class TestCampaignPages:
         client.post(f"{page}reopen/", {"reason": "Two more cases"})
         campaign.refresh_from_db()
         assert campaign.is_open
+        assert campaign.reopened_at > campaign.created_at
         assert AuditEvent.objects.get(action="reopen campaign").detail == {"reason": "Two more cases"}
+        assert "Reopened" in client.get(page).content.decode()
+
+    @pytest.mark.parametrize("looker", ["lena", "ben", "adam"])
+    def test_a_campaign_whose_annotators_could_look_is_not_reopened(self, study, anna, lena, ben, adam, looker):
+        join(study, ben, "viewer")
+        person = {"lena": lena, "ben": ben, "adam": adam}[looker]
+        campaign = make_campaign(study, [anna, person], closed_at=timezone.now())
+        page = reverse("annotations:campaign", args=[study.slug, campaign.public_id])
+        response = signed_in(lena).post(f"{page}reopen/", {"reason": "One more"})
+        assert response.status_code == 400
+        assert "no longer judge blind" in response.content.decode()
+        assert looker in response.content.decode()
+        campaign.refresh_from_db()
+        assert (campaign.is_open, campaign.reopened_at) == (False, None)
+        assert "can't be reopened" in signed_in(lena).get(page).content.decode().replace("&#x27;", "'")
 
     def test_a_plan_that_can_not_work_is_explained_in_place(self, ready, anna, lena):
         study, models = ready

@@ -93,14 +93,15 @@ class TestLateSubmits:
         assert current_revisions(late.item.campaign).count() == 1
         assert current_revisions(late.item.campaign, surplus=True).count() == 2
 
-    def test_a_surplus_judgement_takes_no_place(self, late, ben, chidi):
+    def test_a_surplus_judgement_takes_the_place_of_one_that_was_undone_and_skipped(self, late, ben):
         campaign = late.item.campaign
-        campaign.annotators.add(chidi)
         counted = submit(next_assignment(campaign, ben))
-        assert submit(late).surplus
+        surplus = submit(late)
         judging.undo(counted, actor=ben)
+        surplus.refresh_from_db()
+        assert surplus.surplus  # Ben holds the place while he thinks again
         judging.skip(counted.assignment)
-        assert next_assignment(campaign, chidi) is not None
+        assert list(current_revisions(campaign).values_list("judgement", flat=True)) == [surplus.pk]
 
     def test_a_draft_does_not_take_the_place_back(self, late, ben):
         other = next_assignment(late.item.campaign, ben)
@@ -193,6 +194,10 @@ class TestWholeAnswers:
 
     def test_a_reason_can_be_asked_for(self):
         assert set(problems(Answer("tie"), "comparison", {"reason": "required"})) == {"reason"}
+
+    def test_a_reason_has_a_longest_length(self):
+        assert problems(Answer("tie", reason="x" * 10_000), "comparison", {}) == {}
+        assert set(problems(Answer("tie", reason="x" * 10_001), "comparison", {})) == {"reason"}
 
     def test_an_incomplete_answer_is_not_kept(self, assignment):
         with pytest.raises(UserError, match="not complete"):

@@ -75,6 +75,37 @@ def test_another_case_of_the_same_patient_leaks_within_the_study_only(chain):
     assert cases[0].external_id in found[sibling.pk]
 
 
+def test_an_adapter_registered_again_and_a_server_of_it_leak_as_the_adapter_does(chain):
+    _, cases, _, dpo = chain
+    Model.objects.filter(pk=dpo.pk).update(sha256="d" * 64)
+    copy = make_model("copy", kind="adapter", base=dpo.base, path="/elsewhere", sha256="d" * 64)
+    served = make_model("server", kind="endpoint", url="http://127.0.0.1:8001/v1", served_name="dpo")
+    for model in (copy, served):
+        assert [run.name for run in lineage.runs_of(model)] == ["dpo", "sft"]
+        assert set(lineage.leaked([model], cases)) == {case.pk for case in cases}
+    assert lineage.unknown([copy, served, dpo, dpo.base]) == []
+
+
+def test_the_hash_in_a_runs_result_maps_too(chain):
+    _, cases, sft, _ = chain
+    Run.objects.filter(name="sft").update(result={"adapter_sha256": "e" * 64})
+    copy = make_model("copy", kind="adapter", base=sft.base, path="/elsewhere", sha256="e" * 64)
+    assert set(lineage.training_cases(copy)) == set(cases[:2])
+
+
+def test_models_whose_training_data_nobody_knows_are_named(chain):
+    _, cases, sft, _ = chain
+    strangers = [
+        make_model("foreign", kind="adapter", base=sft.base, path="/foreign"),
+        make_model("hashed", kind="adapter", base=sft.base, path="/hashed", sha256="f" * 64),
+        make_model("server", kind="endpoint", url="http://127.0.0.1:8001/v1", served_name="something"),
+        make_model("imported"),
+    ]
+    ideal = make_model("ideal", kind="ideal")
+    assert lineage.leaked(strangers, cases) == {}
+    assert lineage.unknown([sft.base, sft, ideal, *strangers]) == strangers
+
+
 def test_the_base_model_leaks_nothing(chain):
     _, cases, sft, _ = chain
     assert lineage.leaked([sft.base], cases) == {}

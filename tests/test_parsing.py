@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from annotations.models import Study
-from annotations.parsing import parse
+from annotations.parsing import parse, same_answer
 from annotations.prompts import render_labels
 
 
@@ -42,6 +42,16 @@ def test_parse_inverts_render_labels(study):
         ('{"label": "no"}', "no"),
         ("Answer:\nno", "no"),
         ("<think>yes or no?</think> no", "no"),
+        ("It may be yes, or so I think</think>no", "no"),
+        ("yes <think>really?</think>", "yes"),
+        ("<think>It may be yes", None),
+        ("Hardly yes", None),
+        ("It is impossible to answer yes", None),
+        ("I doubt the answer is yes", None),
+        ("I'm unsure whether the answer is: yes", None),
+        ("The answer is yes, no doubt about it.", "yes"),
+        ("yes?", None),
+        ("Is it yes? I think no.", "no"),
         ("The choices are yes and no. Answer: yes", "yes"),
         ("There is no fever.", None),
         ("yes and no", None),
@@ -70,6 +80,18 @@ def test_yes_and_no(text, expected):
         ("neither urgent nor routine", None),
         ("It isn't routine or urgent", None),
         ("urgent? no", None),
+        ("no urgent need", None),
+        ("This is less urgent", None),
+        ("hardly urgent", None),
+        ("This is no longer urgent", None),
+        ("It would be wrong to call this urgent", None),
+        ("Routine follow-up would be dangerous here", None),
+        ("urgent?", None),
+        ("Urgency: urgent?", None),
+        ("Is this urgent?", None),
+        ("Is this urgent? Yes.", "urgent"),
+        ("Without a doubt urgent", "urgent"),
+        ("Urgent because the pain is not relieved", "urgent"),
         ("urgent rather than routine", "urgent"),
         ("urgent or routine", None),
         ("Call back soon after lunch", None),
@@ -108,6 +130,7 @@ def test_single_letters_are_not_words(text, expected):
         ("personnel: nurse\nurgency: soon\nA physician may follow; not urgent.", "nurse", "soon"),
         ("personnel: nurse\npersonnel: billing\nurgency: soon", None, "soon"),
         ("A nurse should ring soon.", None, None),
+        ("Personnel: nurse. I doubt that the urgency is soon", "nurse", None),
     ],
 )
 def test_several_fields_are_read_a_line_at_a_time(text, personnel, urgency):
@@ -122,6 +145,8 @@ def test_several_fields_are_read_a_line_at_a_time(text, personnel, urgency):
         ("The answer is **warfarin**", "warfarin"),
         ("Answer:\n\n  Gout", "Gout"),
         ("Answer:", None),
+        ("Answer: C\nI doubt that the answer is B", "C"),
+        ("<think>Answer: gout", None),
         ("It is gout.", None),
     ],
 )
@@ -131,3 +156,43 @@ def test_reasoning_takes_the_last_marked_answer(text, expected):
 
 def test_a_summary_has_nothing_to_parse():
     assert parse(Study(task="summarisation"), "Answer: yes") == {}
+
+
+def test_a_label_that_is_a_question_is_still_read():
+    study = Study(task="classification", label_fields=[field("label", "sepsis?", "clear")])
+    assert parse(study, "sepsis?") == {"label": "sepsis?"}
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("HIV-", "hiv −."),
+        ("O+", "o +"),
+        ("< 5", "<5"),
+        ("≥ 1.5 %", ">=1.5%"),
+        (".5", "0.5"),
+        ("Beta-blocker", "beta blocker"),
+        ("**Gout.**", "gout"),
+        ("5–10 mg", "5-10 mg"),
+        ("B - aspirin", "B: aspirin"),
+    ],
+)
+def test_the_same_answer_written_differently_is_the_same(a, b):
+    assert same_answer(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("HIV-", "HIV+"),
+        ("O+", "O-"),
+        ("< 5", "> 5"),
+        ("-2", "2"),
+        ("1.5", "15"),
+        ("1.5", "1 5"),
+        ("5", "5%"),
+        ("—", ""),
+    ],
+)
+def test_signs_and_the_decimal_point_tell_answers_apart(a, b):
+    assert not same_answer(a, b)

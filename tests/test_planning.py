@@ -5,7 +5,7 @@ import pytest
 from accounts.errors import UserError
 from accounts.models import AuditEvent
 from annotations.models import Campaign
-from annotations.planning import lay_out, plan_campaign
+from annotations.planning import lay_out, plan_campaign, shuffled
 from tests.factories import join, make_cases, make_completion, make_model, make_study
 
 pytestmark = pytest.mark.django_db
@@ -67,15 +67,23 @@ def test_one_model_is_compared_with_itself_by_its_two_samples(study, anna):
     assert campaign.dropped == {"no_completion": [cases[3].external_id]}
 
 
-def test_order_is_shuffled_by_the_seed_alone(study, anna):
+def test_order_is_drawn_from_seed_and_secret_and_can_be_repeated(study):
+    slots = lay_out(study=study, kind="comparison", models=with_outputs(study, "alpha", "bravo", n=12)[1]).slots
+    keys = [("one", 7), ("one", 7), ("one", 8), ("two", 7)]
+    orders = [shuffled(slots, Campaign(secret=secret, seed=seed)) for secret, seed in keys]
+    assert orders[0] == orders[1]
+    assert orders[0] not in (slots, orders[2], orders[3])
+    assert all(sorted(slot.case.pk for slot in order) == sorted(slot.case.pk for slot in slots) for order in orders)
+
+
+def test_two_campaigns_of_the_same_seed_have_orders_that_nobody_can_work_out(study, anna):
     _, models = with_outputs(study, "alpha", "bravo", n=12)
-    orders = []
-    for name, seed in (("one", 7), ("two", 7), ("three", 8)):
-        campaign = plan(study, [anna], models=models, seed=seed, name=name)
-        assert [item.position for item in campaign.items.all()] == list(range(12))
-        orders.append([item.case_id for item in campaign.items.order_by("position")])
-    assert orders[0] == orders[1] != orders[2]
-    assert orders[0] != sorted(orders[0])
+    one, two = (plan(study, [anna], models=models, seed=0, name=name) for name in ("one", "two"))
+    orders = [[item.case_id for item in campaign.items.order_by("position")] for campaign in (one, two)]
+    assert orders[0] != orders[1]
+    assert [item.position for item in one.items.all()] == list(range(12))
+    assert len({one.secret, two.secret}) == 2
+    assert min(len(one.secret), len(two.secret)) == 32
 
 
 def test_likert_judges_every_completion_and_label_every_case(study, anna):

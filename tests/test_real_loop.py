@@ -139,9 +139,9 @@ def check_dpo(loop: Loop, run_id: int, parent: int) -> None:
 
 def check_arms(loop: Loop, evaluation_id: int, arms: list[str], n_cases: int) -> None:
     rows = loop.shell(
-        "import json; from reports import evaluation; from reports.models import Evaluation; "
+        "import json; from reports.models import Evaluation; "
         f"row = Evaluation.objects.get(pk={evaluation_id}); "
-        "print(json.dumps(list(evaluation.completions(row).values_list('model__name', 'case_id', 'prompt_sha256'))))"
+        "print(json.dumps(list(row.completions.values_list('model__name', 'case_id', 'prompt_sha256'))))"
     )
     cases = {name: {case for model, case, _ in rows if model == name} for name in arms}
     assert all(len(cases[name]) == n_cases for name in arms), {name: len(found) for name, found in cases.items()}

@@ -84,6 +84,9 @@ def test_a_lead_who_judges_an_open_campaign_sees_no_arms_until_it_is_closed(clie
     client.force_login(lena)
     for name, url in pages(done, report).items():
         assert client.get(url).status_code == 403, name
+    plan = {"name": "Another", "kind": "likert", "annotators": [lena.pk], "overlap": 1}
+    assert client.post(pages(done, report)["evaluation_campaign"], plan).status_code == 403
+    assert not Campaign.objects.filter(name="Another").exists()
     Campaign.objects.filter(pk=campaign.pk).update(closed_at=timezone.now())
     assert client.get(pages(done, report)["results"]).status_code == 200
 

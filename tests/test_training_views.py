@@ -292,3 +292,36 @@ def test_every_page_of_the_room_is_free_of_inline_code(lead, finished):
     for url in [*urls, f"{URL}datasets/{finished.dataset_id}/"]:
         shown = page(lead, url)
         assert not re.search(r'\sstyle=|<style|\son[a-z]+="|<script(?![^>]*\ssrc=)', shown), url
+
+
+# --- blinding
+
+
+def test_a_lead_who_judges_an_open_campaign_cannot_learn_from_a_preview_how_others_judged(lead, lena, study):
+    campaign = study.campaigns.get()
+    campaign.annotators.add(lena)
+    form = {"kind": "preference", "campaigns": [campaign.pk], "consensus": "majority", "min_strength": "slightly"}
+    for action in ("preview", "freeze"):
+        response = lead.post(f"{URL}datasets/new/", form | {"min_annotators": 5, action: "1"})
+        assert response.status_code == 403
+        assert "too_few_annotators" not in response.content.decode()
+    assert lead.get(f"{URL}datasets/new/").status_code == 403
+    assert not TrainingDataset.objects.exists()
+
+
+def test_a_lead_who_judges_an_open_campaign_launches_no_run_that_would_freeze_a_dataset(lead, lena, study, base):
+    study.campaigns.get().annotators.add(lena)
+    lead.post(f"{URL}runs/new/?method=dpo", {"base": base.pk, "seed": 0})
+    assert not TrainingDataset.objects.exists()
+    assert not Run.objects.exists()
+
+
+def test_counts_of_what_was_dropped_are_hidden_from_a_lead_who_judges(lead, lena, study, finished):
+    TrainingDataset.objects.update(dropped={"tied": 17})
+    campaign = study.campaigns.get()
+    urls = [URL, f"{URL}runs/{finished.pk}/", f"{URL}runs/{finished.pk}/live/"]
+    assert ["tied 17" in page(lead, url) for url in urls] == [True] * 3
+    campaign.annotators.add(lena)
+    for url in urls:
+        assert "tied" not in page(lead, url)
+        assert "hidden while you judge" in page(lead, url)

@@ -4,12 +4,12 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 
 from accounts.models import User
-from annotations.access import require_unblinded, role_in, study_for
+from annotations.access import is_blinded, require_unblinded, role_in, study_for
 from annotations.models import Study
 from annotations.models.membership import Role
 from training.models import Run, TrainingDataset
 
-__all__ = ["dataset_for", "is_lead", "require_unblinded", "run_for", "runs_in", "study_for"]
+__all__ = ["dataset_for", "is_blinded", "is_lead", "require_unblinded", "run_for", "runs_in", "study_for"]
 
 
 def is_lead(user: User, study: Study) -> bool:

@@ -2,20 +2,45 @@
 
 from collections.abc import Iterable
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from annotations.models import Case, Model
 from training.models import DatasetRow, Run
 
+# Kinds of model that may have been trained on anything, where no run of ours is known to have made them.
+TRAINED_ELSEWHERE = (Model.Kind.ADAPTER, Model.Kind.ENDPOINT, Model.Kind.IMPORTED)
+
 
 def runs_of(model: Model) -> list[Run]:
     """The run that made ``model`` and its parents, the newest first; empty for a model that no run made."""
-    chain: list[Run] = []
-    run = Run.objects.select_related("dataset", "parent").filter(model=model).first()
-    while run is not None:
-        chain.append(run)
-        run = Run.objects.select_related("dataset", "parent").get(pk=run.parent_id) if run.parent_id else None
-    return chain
+    chain: dict[int, Run] = {}
+    for made in _made(model):
+        run: Run | None = made
+        while run is not None and run.pk not in chain:
+            chain[run.pk] = run
+            run = Run.objects.select_related("dataset", "parent").get(pk=run.parent_id) if run.parent_id else None
+    return list(chain.values())
+
+
+def _made(model: Model) -> QuerySet[Run]:
+    """The run that made ``model``, also where its adapter was registered again or is served under the run's name."""
+    same = Q(model=model)
+    if model.kind == Model.Kind.ADAPTER:
+        same |= Q(model__path=model.path)
+        if model.sha256:  # equal weights, copied to another directory
+            same |= Q(model__sha256=model.sha256) | Q(result__adapter_sha256=model.sha256)
+    elif model.kind == Model.Kind.ENDPOINT:
+        served = model.served_name or model.name
+        same |= Q(name=served) | Q(model__name=served) | Q(model__path=served)
+    return Run.objects.select_related("dataset", "parent").filter(same).order_by("-pk")
+
+
+def unknown(models: Iterable[Model]) -> list[Model]:
+    """Those of ``models`` whose training data nobody here knows, so that ``leaked`` can't check them.
+
+    Adapters that no run made, servers that can't be traced to a run, and models whose outputs were imported.
+    """
+    return [model for model in models if model.kind in TRAINED_ELSEWHERE and not runs_of(model)]
 
 
 def training_cases(model: Model) -> QuerySet[Case]:

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
-from accounts.errors import UserError
+from accounts.errors import InvalidTransition, UserError
 from annotations import parsing, prompts
 from annotations.generation.embedded import Embedded, Weights
 from annotations.generation.interface import Answer, Generator, Prompt
@@ -66,7 +66,12 @@ def _end(row: Generation, status: Status, error: str = "") -> Generation:
     worker = row.claimed_by
     row.refresh_from_db()
     if row.claimed_by == worker and row.status in (Status.RUNNING, Status.STOPPING):
-        row.transition(status, error=error)
+        try:
+            row.transition(status, error=error)
+        except InvalidTransition:  # taken, or asked to stop, this very moment
+            row.refresh_from_db()
+            if row.claimed_by == worker and row.status == Status.STOPPING:
+                row.transition(status, error=error)
     return row
 
 

@@ -1,10 +1,17 @@
 """Campaign → item → assignment → judgement → revision: the path of every answer."""
 
+import hmac
+import secrets
 import uuid
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+
+
+def new_secret() -> str:
+    """What a campaign's order and sides are drawn with, besides its seed."""
+    return secrets.token_hex(16)
 
 
 class Campaign(models.Model):
@@ -24,6 +31,9 @@ class Campaign(models.Model):
     split = models.CharField(max_length=20, blank=True)
     overlap = models.PositiveIntegerField()
     seed = models.PositiveBigIntegerField(default=0)
+    # The seed is guessed at once (0, 1), and the code is public: without this, anybody who judges could work out order
+    # and sides. Not shown while the campaign is open (C6), kept so that the draws can be repeated.
+    secret = models.CharField(max_length=32, default=new_secret, editable=False)
     # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required"}
     rubric = models.JSONField()
     annotators = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="campaigns")
@@ -34,6 +44,7 @@ class Campaign(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
+    reopened_at = models.DateTimeField(null=True, blank=True, help_text="When it was last opened again.")
     # Last, because the name hides django.db.models from the lines below it.
     models = models.ManyToManyField("annotations.Model", related_name="campaigns", blank=True)
 
@@ -50,6 +61,11 @@ class Campaign(models.Model):
     @property
     def is_open(self) -> bool:
         return self.closed_at is None
+
+    def draw(self, *of: object) -> bytes:
+        """32 bytes that depend on secret, seed and ``of`` alone, and that nobody without the secret can compute."""
+        message = ":".join(str(part) for part in (self.seed, *of))
+        return hmac.digest(self.secret.encode(), message.encode(), "sha256")
 
 
 class Item(models.Model):

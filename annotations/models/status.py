@@ -69,11 +69,15 @@ class StatusRow(models.Model):
         """Move to ``after``, set ``fields``, stamp and log, in one transaction.
 
         Raises InvalidTransition where the row, read by a conditional UPDATE, isn't where the caller thinks,
-        or the step isn't legal. ``self`` is up to date afterwards.
+        or the step isn't legal. Work in progress is ended only for the worker that the caller thinks has it: it may
+        have been believed dead, and the row given to another. ``self`` is up to date afterwards.
         """
         before = Status(self.status)
         if after not in TRANSITIONS[before]:
             raise InvalidTransition(f"{self} is {before}, so it can't become {after}.")
+        expected: dict[str, Any] = {"pk": self.pk, "status": before}
+        if before in (Status.RUNNING, Status.STOPPING) and after not in ACTIVE:
+            expected["claimed_by"] = self.claimed_by
         now = timezone.now()
         values: dict[str, Any] = {"status": after, **fields}
         if after == Status.RUNNING:
@@ -81,9 +85,10 @@ class StatusRow(models.Model):
         elif after not in ACTIVE:
             values["finished_at"] = now
         with transaction.atomic():
-            if not type(self)._default_manager.filter(pk=self.pk, status=before).update(**values):
+            if not type(self)._default_manager.filter(**expected).update(**values):
                 raise InvalidTransition(
-                    f"{self} is no longer {before}: somebody else changed it. Reload and look again."
+                    f"{self} is no longer {before}, or another worker has it: somebody else changed it. "
+                    "Reload and look again."
                 )
             StatusChange.objects.create(
                 object_type=self._meta.label_lower, object_id=self.pk, before=before, after=after, note=note[:500]

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import UserError
 from accounts.http import HttpRequest
 from accounts.models import audit
-from annotations import access, campaigning, judgement_files, planning
+from annotations import access, campaigning, forms_judging, judgement_files, planning
 from annotations.exporting import judgement_rows
 from annotations.forms_judging import PlanForm
 from annotations.models import Campaign, Study
@@ -28,15 +28,20 @@ def campaigns(request: HttpRequest, slug: str) -> HttpResponse:
         "study": study,
         "tab": "campaigns",
         "tallies": tallies(study.campaigns.order_by("-pk")),
-        "may_plan": access.role_in(request.user, study) == Role.LEAD,
+        "may_plan": access.role_in(request.user, study) == Role.LEAD
+        and not access.open_campaigns_judged_by(request.user, study).exists(),
     }
     return render(request, "annotations/campaigns.html", context)
 
 
 @require_http_methods(["GET", "POST"])
 def plan(request: HttpRequest, slug: str) -> HttpResponse:
-    """Plan a campaign: “Preview” says what it would hold, “Start” makes it."""
+    """Plan a campaign: “Preview” says what it would hold, “Start” makes it.
+
+    Not for a lead who judges: the outputs of a campaign on one model alone would tell which are that model's.
+    """
     study = access.study_for(request.user, slug, Role.LEAD)
+    access.require_unblinded(request.user, study)
     form = PlanForm(request.POST or None, study=study)
     context: dict[str, Any] = {"study": study, "tab": "campaigns", "form": form, "preview": None, "problem": None}
     if request.method == "POST" and form.is_valid():
@@ -100,6 +105,7 @@ def campaign(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpRespo
         "instructions": markdown(row.rubric["instructions"]),
         "blinded": access.open_campaigns_judged_by(request.user, study).exists(),
         "may_steer": access.role_in(request.user, study) == Role.LEAD,
+        "unblinded": [] if row.is_open else campaigning.unblinded_by_closing(row),
         "judges": row.is_open and row.annotators.filter(pk=request.user.pk).exists(),
     }
     return render(request, "annotations/campaign.html", context)
@@ -118,7 +124,7 @@ def close(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponse
 def reopen(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponse:
     study = access.study_for(request.user, slug, Role.LEAD)
     row = access.campaign_for(request.user, study, public_id)
-    campaigning.reopen(row, reason=request.POST.get("reason", ""), actor=request.user)
+    campaigning.reopen(row, reason=forms_judging.read_text(request.POST, "reason"), actor=request.user)
     messages.success(request, f"“{row}” is open again.")
     return redirect("annotations:campaign", slug=slug, public_id=public_id)
 

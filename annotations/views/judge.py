@@ -44,7 +44,8 @@ def _submit(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     answer = forms_judging.read_answer(draft, campaign.kind, assignment.a_is_left)
     seconds = forms_judging.read_seconds(request.POST)
     if missing := judging.problems(answer, campaign.kind, campaign.rubric):
-        judging.save_draft(assignment, draft, active_seconds=seconds)
+        if not judging.too_long(draft["reason"]):
+            judging.save_draft(assignment, draft, active_seconds=seconds)
         return _item(request, assignment, Sheet(campaign.kind, campaign.rubric, draft, missing), status=422)
     try:
         judging.submit(assignment, answer, actor=request.user, active_seconds=seconds)
@@ -148,10 +149,12 @@ def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:
 
 @require_POST
 def draft(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
-    """Autosave. 204: kept; 409: the item is submitted, so there is nothing to keep."""
+    """Autosave. 204: kept; 409: the item is submitted, so there is nothing to keep; 422: the reason is too long."""
     assignment = access.assignment_to_judge(request.user, public_id, request.POST.get("assignment", ""))
     campaign = assignment.item.campaign
     fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
+    if judging.too_long(fields["reason"]):
+        return HttpResponse(status=422)
     kept = judging.save_draft(assignment, fields, active_seconds=forms_judging.read_seconds(request.POST))
     return HttpResponse(status=204 if kept else 409)
 
@@ -161,8 +164,10 @@ def skip(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     assignment = access.assignment_to_judge(request.user, public_id, request.POST.get("assignment", ""))
     campaign = assignment.item.campaign
     fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
+    if found := judging.too_long(fields["reason"]):
+        return _item(request, assignment, Sheet(campaign.kind, campaign.rubric, fields, found), status=422)
     judging.save_draft(assignment, fields, active_seconds=forms_judging.read_seconds(request.POST))
-    judging.skip(assignment, reason=request.POST.get("skip_reason", ""))
+    judging.skip(assignment, reason=forms_judging.read_text(request.POST, "skip_reason"))
     return _back(public_id, note="skipped")
 
 
@@ -230,14 +235,14 @@ def revise(request: HttpRequest, public_id: uuid.UUID, pk: uuid.UUID) -> HttpRes
         raise Http404
     campaign, revision = assignment.item.campaign, judging.current(assignment.judgement)
     sheet = Sheet(campaign.kind, campaign.rubric, judging.draft_of(revision, assignment.a_is_left))
-    change_reason = request.POST.get("change_reason", "")
+    change_reason = forms_judging.read_text(request.POST, "change_reason")
     page: dict[str, Any] = {"revising": True, "revision": revision, "change_reason": change_reason}
     if request.method == "GET":
         return _item(request, assignment, sheet, **page)
     fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
     answer = forms_judging.read_answer(fields, campaign.kind, assignment.a_is_left)
     missing = judging.problems(answer, campaign.kind, campaign.rubric)
-    if not change_reason.strip():
+    if not change_reason:
         missing["change_reason"] = "Say why you are changing this judgement."
     sheet = Sheet(campaign.kind, campaign.rubric, fields, missing)
     if missing:

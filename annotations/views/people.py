@@ -1,5 +1,7 @@
 """Who takes part in a study, and the links that let people in."""
 
+import logging
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -9,7 +11,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.forms import SignUpForm
 from accounts.http import HttpRequest
@@ -17,7 +19,9 @@ from annotations import access
 from annotations.forms_people import InvitationForm
 from annotations.models import Invitation
 from annotations.models.membership import Role
-from annotations.people import accept, invite, open_invitation
+from annotations.people import accept, invite, open_invitation, remove_member, withdraw_invitation
+
+logger = logging.getLogger(__name__)
 
 
 @require_http_methods(["GET", "POST"])
@@ -28,29 +32,55 @@ def people(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         invitation, token = invite(study=study, actor=request.user, **form.cleaned_data)
         link = settings.SITE_URL + reverse("annotations:invitation", args=[token])
-        if invitation.email:
-            send_invitation(invitation, link)
+        if invitation.email and send_invitation(invitation, link):
             messages.success(request, f"An invitation was sent to {invitation.email}.")
+        elif invitation.email:
+            messages.error(request, f"The mail to {invitation.email} could not be sent. Pass the link on yourself.")
         form = InvitationForm()
     context = {
         "study": study,
         "tab": "people",
         "form": form,
         "link": link,
-        "memberships": study.memberships.select_related("user").order_by("role", "user__username"),
+        "memberships": access.members(study).select_related("user").order_by("role", "user__username"),
         "invitations": study.invitations.filter(accepted_at__isnull=True).order_by("-created_at")[:50],
     }
     return render(request, "annotations/people.html", context)
 
 
-def send_invitation(invitation: Invitation, link: str) -> None:
-    send_mail(
-        f"Invitation to judge in {invitation.study.title}",
-        f"You are invited to take part in the study “{invitation.study.title}” as {invitation.get_role_display()}.\n\n"
-        f"Open this link within 14 days:\n{link}\n",
-        None,
-        [invitation.email],
-    )
+def send_invitation(invitation: Invitation, link: str) -> bool:
+    """Mail the link; False where the mail server could not be reached or would not take it."""
+    try:
+        send_mail(
+            f"Invitation to judge in {invitation.study.title}",
+            f"You are invited to take part in the study “{invitation.study.title}” as "
+            f"{invitation.get_role_display()}.\n\nOpen this link within 14 days:\n{link}\n",
+            None,
+            [invitation.email],
+        )
+    except OSError as error:  # SMTPException is one
+        logger.warning("invitation %s could not be mailed: %s", invitation.pk, type(error).__name__)
+        return False
+    return True
+
+
+@require_POST
+def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    study = access.study_for(request.user, slug, Role.LEAD)
+    membership = access.membership_for(request.user, study, pk)
+    campaigns = remove_member(membership, actor=request.user)
+    lost = f" and judges no more in {', '.join(map(str, campaigns))}" if campaigns else ""
+    messages.success(request, f"{membership.user} was removed{lost}. What they judged stays.")
+    still_in = access.role_in(request.user, study)
+    return redirect("annotations:people", slug=slug) if still_in else redirect("home")
+
+
+@require_POST
+def invitation_withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    study = access.study_for(request.user, slug, Role.LEAD)
+    withdraw_invitation(access.invitation_for(request.user, study, pk), actor=request.user)
+    messages.success(request, "The invitation was withdrawn; its link lets nobody in any more.")
+    return redirect("annotations:people", slug=slug)
 
 
 @login_not_required

@@ -27,6 +27,7 @@ DOWNLOADS = (*snapshots.FILES.values(), snapshots.MANIFEST)
 @require_http_methods(["GET", "POST"])
 def dataset_new(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.study_for(request.user, slug, Role.LEAD)
+    access.require_unblinded(request.user, study)  # why a case is dropped says how it was judged
     form = FreezeForm(request.POST or None, study=study)
     context: dict[str, Any] = {"study": study, "tab": "training", "form": form}
     if request.method == "POST" and form.is_valid():

@@ -19,6 +19,7 @@ def training(request: HttpRequest, slug: str) -> HttpResponse:
         "study": study,
         "tab": "training",
         "is_lead": access.is_lead(request.user, study),
+        "is_blinded": access.is_blinded(request.user, study),
         "datasets": TrainingDataset.objects.filter(study=study).prefetch_related("campaigns").order_by("-pk"),
         "runs": runs,
         "adapters": [run for run in runs if run.status == Status.SUCCEEDED],

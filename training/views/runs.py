@@ -67,7 +67,7 @@ def method_asked(request: HttpRequest, study: Study) -> str:
 def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     study = access.study_for(request.user, slug)
     row = access.run_for(request.user, study, pk)
-    context = live(row) | {"study": study, "tab": "training", "is_lead": access.is_lead(request.user, study)}
+    context = live(row) | rights(request, study) | {"study": study, "tab": "training"}
     return render(request, "training/run.html", context)
 
 
@@ -76,8 +76,12 @@ def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """The part of the run page that changes; asked for every two seconds until the run has finished."""
     study = access.study_for(request.user, slug)
     row = access.run_for(request.user, study, pk)
-    context = live(row) | {"study": study, "is_lead": access.is_lead(request.user, study)}
+    context = live(row) | rights(request, study) | {"study": study}
     return render(request, "training/_run_live.html", context)
+
+
+def rights(request: HttpRequest, study: Study) -> dict[str, bool]:
+    return {"is_lead": access.is_lead(request.user, study), "is_blinded": access.is_blinded(request.user, study)}
 
 
 def live(row: Run) -> dict[str, Any]:

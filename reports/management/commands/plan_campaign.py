@@ -27,7 +27,7 @@ class Command(LoopCommand):
         parser.add_argument("--evaluation", type=int, metavar="ID", help="judge exactly this evaluation's outputs")
         parser.add_argument("--annotators", required=True, metavar="U1,U2,…", help="user names")
         parser.add_argument("--overlap", type=int, required=True, metavar="N", help="annotators an item")
-        parser.add_argument("--seed", type=int, default=0, metavar="N")
+        parser.add_argument("--seed", type=int, default=0, metavar="N", help="for order and sides, beside a secret")
 
     @transaction.atomic
     def run(self, **options: Any) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from typing import Any
 from accounts.errors import UserError
 from annotations.commands import LoopCommand, study_named
 from annotations.models import Campaign, Study
-from reports import build, exports
+from reports import build, exports, votes
 from reports.models import Evaluation
 from reports.numerals import interval, number, with_p
 
 
 class Command(LoopCommand):
     help = (
-        "Freeze a report. Without --evaluation and --campaign: the newest finished evaluation and every campaign. "
+        "Freeze a report. Without --evaluation and --campaign: the newest finished evaluation and every campaign "
+        "(simulated ones only where people judged none of the kind). "
         "With --campaign alone: agreement only."
     )
 
@@ -39,7 +40,7 @@ class Command(LoopCommand):
 def _chosen(study: Study, evaluation_ids: list[int], names: list[str]) -> tuple[list[Evaluation], list[Campaign]]:
     if not evaluation_ids and not names:
         newest = build.newest_evaluation(study)
-        return ([newest] if newest else []), list(study.campaigns.all())
+        return ([newest] if newest else []), votes.default_campaigns(study)
     evaluations = list(study.evaluations.filter(pk__in=evaluation_ids))
     missing: list[Any] = sorted(set(evaluation_ids) - {row.pk for row in evaluations})
     campaigns = list(study.campaigns.filter(name__in=names))
@@ -48,7 +49,8 @@ def _chosen(study: Study, evaluation_ids: list[int], names: list[str]) -> tuple[
         known = ", ".join(study.campaigns.values_list("name", flat=True)) or "none"
         raise UserError(f"This study has no {', '.join(map(str, missing))}. Campaigns: {known}.")
     if evaluations and not names:
-        campaigns = list(study.campaigns.filter(evaluations__in=evaluations).distinct())
+        about = set(study.campaigns.filter(evaluations__in=evaluations).values_list("pk", flat=True))
+        campaigns = [campaign for campaign in votes.default_campaigns(study) if campaign.pk in about]
     return evaluations, campaigns
 
 
