@@ -7,6 +7,7 @@ A second start keeps what was there.
 """
 
 import argparse
+import logging
 import os
 import signal
 import socket
@@ -137,6 +138,8 @@ def serve(port: int, url: str, *, example: bool) -> int:
     from django.conf import settings
     from django.core.management import call_command
 
+    # What happens is said in plain words here; the processes below keep logs of their own.
+    logging.getLogger("annotations").setLevel(logging.WARNING)
     say("Preparing the database …")
     call_command("migrate", verbosity=0)
     from demo.load import load

@@ -19,7 +19,7 @@ from annotations.judging import Answer, submit
 from annotations.models import Assignment, Invitation, Membership
 from annotations.people import accept, add_member, invite, open_invitation, remove_member, withdraw_invitation
 from annotations.planning import plan_campaign
-from tests.factories import join, make_campaign, make_study, make_user
+from tests.factories import join, make_campaign, make_model, make_study, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -221,4 +221,4 @@ def test_a_person_who_was_removed_is_not_offered_for_a_campaign(lena, anna):
     remove_member(membership, actor=lena)
     assert anna not in PlanForm(study=study).fields["annotators"].queryset
     with pytest.raises(UserError, match="not members"):
-        plan_campaign(study=study, kind="comparison", name="new", annotators=[anna], overlap=1)
+        plan_campaign(study=study, kind="comparison", name="new", models=[make_model()], annotators=[anna], overlap=1)
