@@ -115,7 +115,7 @@ def make_example(people: dict[str, User], say: Say, url: str) -> Report:
         say(f"The example report: {where}{report.pk}/")
         return report
     say("Making the example: a small study from pairs to report, judged by a program. It takes some minutes …")
-    two_samples(study, split="train", limit=16, actor=lena)
+    two_samples(study, split="train", limit=12, actor=lena)
     pairs = _campaign(study, "Simulated preferences", people, kind="comparison", models=[base], split="train")
     say("  pairs judged; fine-tuning with SFT …")
     sft_data = study.datasets.filter(kind="sft").first() or freeze(

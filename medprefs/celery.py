@@ -4,6 +4,7 @@ Each worker proves that it lives by a heartbeat in the database, and sweeps: it 
 answered. Both happen in a thread of the worker, so there is no scheduler process to forget to start.
 """
 
+import itertools
 import logging
 import os
 import threading
@@ -19,6 +20,7 @@ app.autodiscover_tasks()
 
 logger = logging.getLogger("medprefs.celery")
 _stop = threading.Event()
+ASK_SERVER_EVERY = 12  # heartbeats
 
 
 def _keep_alive(queues: list[str]) -> None:
@@ -31,10 +33,12 @@ def _keep_alive(queues: list[str]) -> None:
     from reports.tasks import sweep as sweep_reports
     from training.tasks import sweep as sweep_training
 
-    while True:
+    for number in itertools.count():
         try:
             close_old_connections()
             beat(worker_name(), queues)
+            if number % ASK_SERVER_EVERY == 0 and "generation" in queues:
+                register_server()
             for sweep in (sweep_annotations, sweep_training, sweep_reports):
                 sweep()
         except Exception:
@@ -42,6 +46,17 @@ def _keep_alive(queues: list[str]) -> None:
             logger.exception("the heartbeat of %s failed, it is tried again", worker_name())
         if _stop.wait(settings.WORKER_HEARTBEAT_SECONDS):
             return
+
+
+def register_server() -> None:
+    """The models that the server at VLLM_URL serves become models here, also when it comes up after the worker."""
+    from accounts.errors import UserError
+    from annotations.registering import register_defaults
+
+    try:
+        register_defaults()
+    except UserError as error:
+        logger.warning("%s", error)
 
 
 @worker_ready.connect

@@ -1,11 +1,14 @@
 """Real Celery workers: they prove that they live, answer the doorbell, and sweep for what nobody rang for."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from django.db import connection
 from accounts.errors import UserError
 from annotations.doorbell import require_worker
 from annotations.generation.queue import queue_generation
-from annotations.models import Status, Worker
+from annotations.models import Model, Status, Worker
 from tests.factories import make_cases, make_model, make_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +32,29 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) ->
 
 
 @pytest.fixture
-def worker(transactional_db: None, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def vllm_url() -> Iterator[str]:
+    """What a worker asks of a server at VLLM_URL when it starts: its models."""
+
+    class Models(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"data": [{"id": "served-llama", "owned_by": "vllm"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Models)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def worker(transactional_db: None, tmp_path: Path, vllm_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker on the test's own database and broker."""
     name = str(connection.settings_dict["NAME"])
     if connection.vendor == "sqlite" and ("mode=memory" in name or name == ":memory:"):
@@ -43,7 +68,7 @@ def worker(transactional_db: None, tmp_path: Path) -> Iterator[subprocess.Popen[
     process = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "medprefs", "worker", "--pool", "solo", "-Q", "generation"],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DATA_DIR": str(settings.DATA_DIR)},
+        env=os.environ | {"DATABASE_URL": url, "DATA_DIR": str(settings.DATA_DIR), "VLLM_URL": vllm_url},
         stdout=log,
         stderr=log,
     )
@@ -56,6 +81,7 @@ def worker(transactional_db: None, tmp_path: Path) -> Iterator[subprocess.Popen[
 def test_a_worker_proves_that_it_lives_and_says_goodbye(worker):
     eventually(lambda: Worker.alive("generation"), "a heartbeat")
     require_worker("generation")
+    eventually(lambda: Model.objects.filter(name="served-llama", kind="endpoint").exists(), "VLLM_URL is registered")
     worker.send_signal(signal.SIGTERM)
     worker.wait(30)
     with pytest.raises(UserError, match="No worker is serving the queue “generation”"):
