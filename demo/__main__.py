@@ -67,7 +67,8 @@ class Processes:
     def stop(self) -> None:
         for process in self.running.values():
             process.terminate()
-        deadline = time.monotonic() + 15
+        # A run in progress saves a checkpoint first, from which the next start goes on.
+        deadline = time.monotonic() + 75
         for process in self.running.values():
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
@@ -142,6 +143,7 @@ def serve(port: int, url: str, *, example: bool) -> int:
     logging.getLogger("annotations").setLevel(logging.WARNING)
     say("Preparing the database …")
     call_command("migrate", verbosity=0)
+    from accounts.errors import UserError
     from demo.load import load
 
     say("Loading the demo studies …")
@@ -166,14 +168,17 @@ def serve(port: int, url: str, *, example: bool) -> int:
         if example:
             from demo.example import make_example, make_first_campaign
 
-            make_first_campaign(people, say)
-            make_example(people, say, url)
+            try:
+                make_first_campaign(people, say)
+                make_example(people, say, url)
+            except UserError as error:
+                say(f"The example was not finished: {error}\nEverything else works. `make demo` tries again.")
         say("Ready.")
         while True:
             processes.check()
             time.sleep(1)
     finally:
-        say("\nStopping …")
+        say("\nStopping … (a training run saves a checkpoint first, which can take a minute)")
         processes.stop()
         say("Stopped. What you did is kept; `make demo` goes on from there.")
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from accounts.errors import UserError
 from accounts.models import User
 from annotations.doorbell import wait_for
-from annotations.generation.queue import queue_generation
+from annotations.generation.queue import queue_generation, retry
 from annotations.models import Campaign, Model, Status, StatusRow, Study
 from annotations.planning import plan_campaign
 from annotations.policy import Policy
@@ -19,7 +19,7 @@ from demo.load import SIMULATED
 from demo.simulate import judge_all
 from reports import analysis, build, evaluation
 from reports.models import Evaluation, Report
-from training.launch import queue_run
+from training.launch import queue_run, resume
 from training.models import Run, TrainingDataset
 from training.snapshots import freeze
 
@@ -38,10 +38,19 @@ SFT = {"max_steps": 12} | SHORT
 DPO = {"max_steps": 6} | SHORT
 
 
-def _finished(row: Row, queue: str) -> Row:
-    if row.status in (Status.INTERRUPTED, Status.FAILED):
-        row.transition(Status.QUEUED, note="the demo was started again")
-    return row if row.status == Status.SUCCEEDED else wait_for(row, queue)
+def _finished(row: Row, queue: str, again: Callable[[Row], object]) -> Row:
+    """Follow ``row`` to its end; what an earlier stop of the demo interrupted is taken up again, a few times."""
+    for _ in range(3):
+        row.refresh_from_db()
+        if row.status in (Status.INTERRUPTED, Status.FAILED):
+            again(row)
+        try:
+            return wait_for(row, queue)
+        except UserError:
+            row.refresh_from_db()
+            if row.status != Status.INTERRUPTED:
+                raise
+    return wait_for(row, queue)
 
 
 def two_samples(study: Study, *, split: str, limit: int, actor: User) -> None:
@@ -56,7 +65,7 @@ def two_samples(study: Study, *, split: str, limit: int, actor: User) -> None:
         sampling={"temperature": 0.5, "top_p": 0.9, "max_tokens": 96, "seed": 1},
         actor=actor,
     )
-    _finished(row, "generation")
+    _finished(row, "generation", lambda row: retry(row, actor))
 
 
 def make_first_campaign(people: dict[str, User], say: Say) -> None:
@@ -102,7 +111,7 @@ def _run(study: Study, name: str, dataset: TrainingDataset, actor: User, **field
     row = Run.objects.filter(name=name).first() or queue_run(
         study=study, name=name, base=base, dataset=dataset, seed=1, actor=actor, **fields
     )
-    return _finished(row, "training")
+    return _finished(row, "training", lambda row: resume(run=row, actor=actor))
 
 
 def make_example(people: dict[str, User], say: Say, url: str) -> Report:
@@ -142,7 +151,7 @@ def _evaluation(study: Study, arms: list[Model | None], actor: User) -> Evaluati
     row = study.evaluations.first() or evaluation.start(
         study=study, arms=models, sampling={"temperature": 0.0, "max_tokens": 96, "seed": 1}, actor=actor
     )
-    return _finished(row, "generation")
+    return _finished(row, "generation", lambda row: evaluation.retry(row, actor))
 
 
 def _report(study: Study, compared: Evaluation, people: dict[str, User]) -> Report:
