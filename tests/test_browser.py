@@ -209,7 +209,11 @@ def lead_reads_the_report(page: Page, url: str) -> None:
     text = page.inner_text("main")
     for name in ("tiny-sft", "tiny-dpo", "Blind re-test", "First round"):
         assert name in text
-    broken = page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)")
+    # decode() waits for what is still on its way, and fails for what is no picture.
+    broken = page.evaluate(
+        "Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode().then(() => '', () => i.src) }))"
+        ".then(found => found.filter(Boolean))"
+    )
     assert broken == []
 
 
