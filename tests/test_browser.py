@@ -211,7 +211,8 @@ def lead_reads_the_report(page: Page, url: str) -> None:
         assert name in text
     # decode() waits for what is still on its way, and fails for what is no picture.
     broken = page.evaluate(
-        "Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode().then(() => '', () => i.src) }))"
+        "Promise.all([...document.images].map(image => {"
+        " image.loading = 'eager'; return image.decode().then(() => '', () => image.src) }))"
         ".then(found => found.filter(Boolean))"
     )
     assert broken == []
