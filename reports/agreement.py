@@ -31,7 +31,7 @@ def scales(campaign: Campaign) -> list[Scale]:
     """What the campaign's annotators were asked, by its frozen rubric."""
     if campaign.kind == Campaign.Kind.COMPARISON:
         # Tie and both unacceptable lie on no line between A and B, hence nominal; coded by completion, never by side.
-        return [Scale("outcome", "Preference", "nominal", _preference)]
+        return [Scale("preference", "Preference", "nominal", _preference)]
     if campaign.kind == Campaign.Kind.CORRECTNESS:
         return [
             Scale("correctness", "Correctness", "ordinal", lambda a: CORRECTNESS.get(a.values.get("correctness", "")))

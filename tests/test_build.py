@@ -281,7 +281,7 @@ def test_agreement_alone_can_be_reported_without_a_locked_plan(anna, ben):
     campaign.study.refresh_from_db()
     report = build.build(study=campaign.study, campaigns=[campaign])
     document = exports.document(report)
-    assert document["agreement"]["comparison"]["outcome"]["percent_agreement"]["value"] == 0.0
+    assert document["agreement"]["comparison"]["preference"]["percent_agreement"]["value"] == 0.0
     assert document["arms"] == {}
     assert "no_evaluation" in codes(document)
 

@@ -134,7 +134,7 @@ def test_report_on_a_campaign_alone_is_about_agreement(tmp_path, anna, ben):
     Study.objects.update(analysis_locked_at=None, analysis_sha256="")
     result = run("report", row.study.slug, "--campaign", "blind", "--out", str(tmp_path / "out"))
     assert result["arms"] == {}
-    assert result["agreement"]["blind"]["outcome"]["percent_agreement"]["value"] == pytest.approx(2 / 3)
+    assert result["agreement"]["blind"]["preference"]["percent_agreement"]["value"] == pytest.approx(2 / 3)
 
 
 def test_without_json_a_summary_is_printed(tmp_path):

@@ -107,7 +107,7 @@ def test_surplus_judgements_do_not_decide_what_is_defective(anna, ben, chidi):
     judge(item, chidi, "defective", surplus=True)
     document = documented([evaluation], [campaign])
     assert win(document)["effect"] == 0.0
-    assert document["agreement"]["comparison"]["outcome"]["n_items"] == 1
+    assert document["agreement"]["comparison"]["preference"]["n_items"] == 1
 
 
 # What may be called planned
