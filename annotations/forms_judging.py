@@ -74,10 +74,6 @@ class Sheet:
         ]
 
     @property
-    def asked_names(self) -> set[str]:
-        return {question.name for question in self.questions}
-
-    @property
     def choice(self) -> str:
         return str(self.draft.get("choice", ""))
 

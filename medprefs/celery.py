@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
@@ -34,16 +35,16 @@ def _keep_alive(queues: list[str]) -> None:
     from training.tasks import sweep as sweep_training
 
     for number in itertools.count():
-        try:
-            close_old_connections()
-            beat(worker_name(), queues)
-            if number % ASK_SERVER_EVERY == 0 and "generation" in queues:
-                register_server()
-            for sweep in (sweep_annotations, sweep_training, sweep_reports):
-                sweep()
-        except Exception:
-            # A database that is away for a moment must not end the heartbeat; the traceback is in the log.
-            logger.exception("the heartbeat of %s failed, it is tried again", worker_name())
+        steps: list[Callable[[], object]] = [lambda: beat(worker_name(), queues)]
+        if number % ASK_SERVER_EVERY == 0 and "generation" in queues:
+            steps.append(register_server)
+        close_old_connections()
+        for step in (*steps, sweep_annotations, sweep_training, sweep_reports):
+            try:
+                step()
+            except Exception:
+                # Each by itself: a database that is away must not end the heartbeat, nor one bad row the other sweeps.
+                logger.exception("a step of the heartbeat of %s failed, it is tried again", worker_name())
         if _stop.wait(settings.WORKER_HEARTBEAT_SECONDS):
             return
 
