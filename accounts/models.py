@@ -11,6 +11,9 @@ from django.db.models.functions import Lower
 class User(AbstractUser):
     """A person who signs in. ``is_superuser`` is the site admin; study roles are memberships in ``annotations``."""
 
+    # What differs from the defaults: {"off": true, "keys": {action: key}}. Whoever has keys says what they mean.
+    shortcuts = models.JSONField(default=dict, blank=True)
+
     class Meta(AbstractUser.Meta):  # type: ignore[name-defined]
         # "Anna" beside "anna" would be an impersonation.
         constraints = [models.UniqueConstraint(Lower("username"), name="user_username_unique_whatever_case")]

@@ -1,6 +1,6 @@
 """From an answer to a judgement: submit, revise, undo, skip. Nothing is overwritten; every change adds a revision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,14 @@ CONFLICT = (
 
 
 @dataclass(frozen=True)
+class Ideal:
+    """An output as the annotator would have it: ``output`` is "a" or "b" in the item's fixed order."""
+
+    output: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """What an annotator says. In a comparison a and b follow the item's fixed order, never the sides."""
 
@@ -37,6 +45,10 @@ class Answer:
     cannot_judge: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    chips: Sequence[str] = ()
+    marks: Sequence[Mapping[str, Any]] = ()  # as in Revision.marks
+    ideal: Ideal | None = None
+    flagged: bool = False
 
 
 def from_side(side: str, a_is_left: bool | None) -> Outcome:
@@ -191,6 +203,7 @@ def write_revision(
         values=dict(answer.values) if answer.outcome == Outcome.JUDGED else {},
         reason=answer.reason.strip(),
         change_reason=change_reason.strip()[:300],
+        rubric_version=judgement.item.campaign.rubric_version,
         created_by=actor,
     )
 

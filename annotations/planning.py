@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from accounts.errors import UserError
 from accounts.models import User, audit
 from annotations import access
-from annotations.models import Campaign, Case, Completion, Item, Model, Study
+from annotations.models import Campaign, Case, Completion, Item, Model, RubricVersion, Study
 
 Kind = Campaign.Kind
 SECONDS_PER_JUDGEMENT = 45  # until a campaign's own times are known
@@ -74,10 +74,18 @@ def plan_campaign(
             simulated=simulated,
             created_by=actor,
         )
+        RubricVersion.objects.create(campaign=campaign, number=1, content=campaign.rubric, created_by=actor)
         campaign.annotators.set(people)
         campaign.models.set(models)
         Item.objects.bulk_create(
-            Item(campaign=campaign, case=slot.case, completion_a=slot.a, completion_b=slot.b, position=position)
+            Item(
+                campaign=campaign,
+                case=slot.case,
+                completion_a=slot.a,
+                completion_b=slot.b,
+                position=position,
+                overlap=overlap,
+            )
             for position, slot in enumerate(shuffled(layout.slots, campaign))
         )
         audit(actor, "plan campaign", campaign, study=study.pk, items=len(layout.slots), overlap=overlap)

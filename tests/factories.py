@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from accounts.models import User
-from annotations.models import Campaign, Case, CaseImport, Completion, Item, Membership, Model, Study
+from annotations.models import Campaign, Case, CaseImport, Completion, Item, Membership, Model, RubricVersion, Study
 
 _numbers = itertools.count(1)
 PASSWORD = "correct horse battery"
@@ -101,6 +101,7 @@ def make_campaign(
         rubric=rubric,
         **fields,
     )
+    RubricVersion.objects.create(campaign=campaign, number=1, content=rubric)
     campaign.annotators.set(annotators)
     for annotator in annotators:
         if not study.memberships.filter(user=annotator).exists():
@@ -110,5 +111,7 @@ def make_campaign(
     for position, case in enumerate(cases):
         a = make_completion(case, rows[0]) if kind != "label" else None
         b = make_completion(case, rows[1]) if kind == "comparison" else None
-        Item.objects.create(campaign=campaign, case=case, completion_a=a, completion_b=b, position=position)
+        Item.objects.create(
+            campaign=campaign, case=case, completion_a=a, completion_b=b, position=position, overlap=campaign.overlap
+        )
     return campaign

@@ -1,8 +1,9 @@
-"""Campaign → item → assignment → judgement → revision: the path of every answer."""
+"""Campaign → item → assignment → judgement → revision: the path of every answer. Its design is in ``design.py``."""
 
 import hmac
 import secrets
 import uuid
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -23,20 +24,51 @@ class Campaign(models.Model):
         LABEL = "label"
         CORRECTNESS = "correctness"
 
+    class Consensus(models.TextChoices):
+        MAJORITY = "majority", "majority: more than half"
+        UNANIMOUS = "unanimous", "unanimous: all of them"
+        MEAN = "mean", "mean of the points"  # Likert only
+        ADJUDICATED = "adjudicated", "adjudicated: all of them, else the lead decides"
+
     study = models.ForeignKey("annotations.Study", on_delete=models.CASCADE, related_name="campaigns")
     # What annotators see in the address bar: opaque, so that it says nothing about when or what (C6).
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=20, choices=Kind)
     split = models.CharField(max_length=20, blank=True)
-    overlap = models.PositiveIntegerField()
+    overlap = models.PositiveIntegerField(help_text="The largest of its items' overlaps; an item's own is what counts.")
+    consensus = models.CharField(max_length=20, choices=Consensus, default=Consensus.MAJORITY)
     seed = models.PositiveBigIntegerField(default=0)
     # The seed is guessed at once (0, 1), and the code is public: without this, anybody who judges could work out order
     # and sides. Not shown while the campaign is open (C6), kept so that the draws can be repeated.
     secret = models.CharField(max_length=32, default=new_secret, editable=False)
-    # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required"}
+    # The version in force; every version, this one too, is a RubricVersion. Keys, the later ones absent in old rows:
+    # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required",
+    #  "chips": [text], "marks": bool (sentence-level marks), "ideal": bool (edit to ideal)}
     rubric = models.JSONField()
-    annotators = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="campaigns")
+    rubric_version = models.PositiveIntegerField(default=1)
+    annotators = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="campaigns", through="annotations.Participation"
+    )
+    max_per_annotator = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Most items one annotator is given; hidden repeats and gold items count."
+    )
+    route_by = models.CharField(
+        max_length=80, blank=True, help_text="The case's metadata that must be among an annotator's specialties."
+    )
+    apart = models.PositiveIntegerField(
+        default=5, help_text="Other items between two items of one case for one annotator, as far as there are any."
+    )
+    gold_rate = models.FloatField(default=0, help_text="Share of an annotator's items that are gold items.")
+    repeat_rate = models.FloatField(default=0, help_text="Share of an annotator's items judged a second time, unseen.")
+    training_pass_mark = models.FloatField(
+        null=True, blank=True, help_text="Share of training items to get right before judging; null: no training round."
+    )
+    # {"items": how many an annotator is asked to guess (0: nobody is asked), "arms": {str(model id): neutral wording}}
+    blinding_check = models.JSONField(default=dict, blank=True)
+    # What was asked for at planning, for the record: pairs, overlap share and strata, rates, outputs that name
+    # themselves ({"names_itself": {model id: [external_id]}}), …
+    design = models.JSONField(default=dict, blank=True)
     dropped = models.JSONField(
         default=dict, help_text="Cases without an item, by reason: {reason: [external_id]} (C4)."
     )
@@ -53,6 +85,14 @@ class Campaign(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["study", "name"], name="campaign_name_unique"),
             models.CheckConstraint(condition=Q(overlap__gte=1), name="campaign_overlap_positive"),
+            models.CheckConstraint(
+                condition=Q(gold_rate__gte=0, gold_rate__lt=1, repeat_rate__gte=0, repeat_rate__lt=1),
+                name="campaign_rates_are_shares",
+            ),
+            models.CheckConstraint(
+                condition=Q(training_pass_mark__isnull=True) | Q(training_pass_mark__gte=0, training_pass_mark__lte=1),
+                name="campaign_pass_mark_is_share",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -66,6 +106,12 @@ class Campaign(models.Model):
         """32 bytes that depend on secret, seed and ``of`` alone, and that nobody without the secret can compute."""
         message = ":".join(str(part) for part in (self.seed, *of))
         return hmac.digest(self.secret.encode(), message.encode(), "sha256")
+
+
+class ItemQuerySet(models.QuerySet["Item"]):
+    def regular(self) -> Self:
+        """Items that are questions of the campaign: no hidden repeats, no gold and no training items."""
+        return self.filter(repeat_of__isnull=True, gold__isnull=True)
 
 
 class Item(models.Model):
@@ -83,8 +129,15 @@ class Item(models.Model):
         "annotations.Completion", null=True, blank=True, on_delete=models.PROTECT, related_name="items_b"
     )
     position = models.PositiveIntegerField(help_text="Shuffled order within the campaign.")
+    # Judgements wanted. An item outside overlap (repeat, gold, training) wants none in particular: 0.
+    overlap = models.PositiveIntegerField(default=1)
+    tag = models.CharField(max_length=80, blank=True, help_text="The specialty it needs, in lower case; empty: any.")
     repeat_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="repeats")
+    # The known answer: {"outcome", "strength", "values", "feedback": text}, as in a Revision; null: none is known.
     gold = models.JSONField(null=True, blank=True)
+    training = models.BooleanField(default=False, help_text="Judged first, with feedback; a gold item is not.")
+
+    objects = ItemQuerySet.as_manager()
 
     class Meta:
         ordering = ["campaign", "position"]
@@ -96,10 +149,22 @@ class Item(models.Model):
             models.CheckConstraint(
                 condition=Q(completion_b__isnull=True) | ~Q(completion_a=F("completion_b")), name="item_pair_differs"
             ),
+            models.CheckConstraint(
+                condition=Q(overlap__gte=1) | Q(repeat_of__isnull=False) | Q(gold__isnull=False),
+                name="item_overlap_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(training=False) | Q(gold__isnull=False, repeat_of__isnull=True),
+                name="item_training_has_known_answer",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"item {self.pk}"
+
+    @property
+    def is_regular(self) -> bool:
+        return self.repeat_of_id is None and self.gold is None
 
 
 class Assignment(models.Model):
@@ -115,6 +180,9 @@ class Assignment(models.Model):
     submitted_at = models.DateTimeField(null=True, blank=True)
     skipped_at = models.DateTimeField(null=True, blank=True)
     skip_reason = models.CharField(max_length=300, blank=True)
+    released_at = models.DateTimeField(
+        null=True, blank=True, help_text="A lead took it back: its place is free, and it is not offered here again."
+    )
     active_seconds = models.FloatField(default=0)
     draft = models.JSONField(null=True, blank=True)
 
@@ -175,6 +243,15 @@ class Revision(models.Model):
     # likert: {criterion: 1 …}; label: {field: value}; correctness: {"correctness": "correct"|"partly"|"incorrect"}
     values = models.JSONField(default=dict, blank=True)
     reason = models.TextField(blank=True, help_text="The annotator's rationale.")
+    chips = models.JSONField(default=list, blank=True, help_text="Reason chips chosen, by their texts.")
+    # [{"output": "a"|"b" (fixed order, never the side), "sentence": n from 0, "quote", "kind": "correct"|"wrong"|
+    #   "omission", "severity": ""|"minor"|"major"|"dangerous"}]
+    marks = models.JSONField(default=list, blank=True)
+    ideal = models.ForeignKey(
+        "annotations.Completion", null=True, blank=True, on_delete=models.PROTECT, related_name="ideal_in"
+    )
+    flagged = models.BooleanField(default=False, help_text="The annotator wants the lead to look at it.")
+    rubric_version = models.PositiveIntegerField(default=1)
     change_reason = models.CharField(max_length=300, blank=True, help_text="Why this revision was made.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -44,6 +44,9 @@ class Completion(models.Model):
     # {label field: value or null (unparsed)}; {"answer": …} for reasoning; {} where nothing is parsed.
     parsed = models.JSONField(default=dict, blank=True)
     parser_version = models.PositiveIntegerField(null=True)
+    edited_from = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="edits", help_text="Of an edited ideal."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

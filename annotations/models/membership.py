@@ -17,7 +17,7 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role)
     pseudonym = models.CharField(max_length=40)
-    specialty = models.CharField(max_length=80, blank=True)
+    specialty = models.CharField(max_length=80, blank=True, help_text="One, or several separated by commas.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -28,6 +28,11 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+    @property
+    def specialties(self) -> set[str]:
+        """In lower case, as an item's tag is."""
+        return {name.strip().lower() for name in self.specialty.split(",") if name.strip()}
 
 
 class Invitation(models.Model):

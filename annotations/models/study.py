@@ -31,6 +31,8 @@ class Study(models.Model):
     label_fields = models.JSONField(default=list, blank=True)
     # [{"name", "title", "question", "anchors": ["1: …", …]}]: as many points as anchors, the worst first.
     criteria = models.JSONField(default=list, blank=True)
+    # Short reasons that annotators choose with one touch: ["invents a finding", …].
+    reason_chips = models.JSONField(default=list, blank=True)
 
     # C12: {"primary_metric", "primary_criterion", "arms", "contrasts": [[a, b], …], "family", "partly_counts", …}
     analysis = models.JSONField(default=dict, blank=True)
