@@ -19,3 +19,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.target.dispatchEvent(new CustomEvent("medprefs:signed-out", { bubbles: true }));
   }
 });
+
+// What scrolls by itself must be reachable without a pointer; what doesn't scroll would only be one more stop.
+const reachable = () => document.querySelectorAll(".table-wrap, pre").forEach((box) => {
+  if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+});
+reachable();
+window.addEventListener("resize", reachable);
+document.addEventListener("htmx:afterSettle", reachable);
