@@ -164,6 +164,12 @@ def _sentences(item: Item, output: str) -> list[str]:
     return sentences(completion.text) if completion else []
 
 
+def sentence_of(item: Item, output: str, number: Any) -> str | None:
+    """Sentence ``number`` of an output; None where there is none."""
+    found = _sentences(item, output)
+    return found[number] if isinstance(number, int) and 0 <= number < len(found) else None
+
+
 def _ideal_problem(ideal: Ideal | None, rubric: Mapping[str, Any], item: Item | None) -> str:
     if ideal is None:
         return ""
@@ -179,14 +185,14 @@ def _ideal_problem(ideal: Ideal | None, rubric: Mapping[str, Any], item: Item | 
 # --- what is kept
 
 
-def as_kept(answer: Answer, item: Item) -> Answer:
+def as_kept(answer: Answer, item: Item, rubric: Mapping[str, Any] | None = None) -> Answer:
     """The answer as it is stored: without what doesn't belong to its outcome or campaign, marks with their sentences.
 
-    Two answers that say the same are the same after this.
+    Two answers that say the same are the same after this. ``rubric`` is the one in force unless another is given.
     """
-    campaign = item.campaign
-    rubric, opinion = campaign.rubric, answer.outcome in (*COMPARISON_OUTCOMES, Outcome.JUDGED)
-    scales = allowed_values(campaign.kind, rubric) if opinion else {}
+    rubric = item.campaign.rubric if rubric is None else rubric
+    opinion = answer.outcome in (*COMPARISON_OUTCOMES, Outcome.JUDGED)
+    scales = allowed_values(item.campaign.kind, rubric) if opinion else {}
     return replace(
         answer,
         strength=answer.strength if answer.outcome in PREFERENCES else "",

@@ -24,6 +24,7 @@ from annotations.answers import (
     from_side,
     output_of,
     problems,
+    sentence_of,
     side_of,
     to_side,
     too_long,
@@ -52,6 +53,7 @@ __all__ = [
     "revise",
     "same",
     "save_draft",
+    "sentence_of",
     "skip",
     "submit",
     "take_up_skipped",
@@ -150,14 +152,15 @@ def write_revision(
     actor: User,
     change_reason: str = "",
     is_current: bool = True,
-    rubric_version: int | None = None,
+    rubric: tuple[int, Mapping[str, Any]] | None = None,
 ) -> Revision:
     """The row itself. What doesn't belong to the outcome or the campaign is not kept.
 
-    ``rubric_version`` is the one in force unless an import says that it was another.
+    ``rubric`` (number and content) is the version in force unless an import says that it was another.
     """
     item = judgement.item
-    kept = as_kept(answer, item)
+    version, content = rubric or (item.campaign.rubric_version, item.campaign.rubric)
+    kept = as_kept(answer, item, content)
     chosen = {Outcome.PREFER_A: item.completion_a_id, Outcome.PREFER_B: item.completion_b_id}
     return judgement.revisions.create(
         number=number,
@@ -173,7 +176,7 @@ def write_revision(
         ideal=_ideal(judgement, kept.ideal),
         flagged=kept.flagged,
         change_reason=change_reason.strip()[:300],
-        rubric_version=item.campaign.rubric_version if rubric_version is None else rubric_version,
+        rubric_version=version,
         created_by=actor,
     )
 
