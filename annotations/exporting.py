@@ -1,6 +1,12 @@
-"""Judgements as rows of contract C9: one row a value, every revision, in the order they were given."""
+"""Judgements as rows of contract C9: one row a value, every revision, in the order they were given.
 
-from collections.abc import Iterable, Iterator
+The contract's columns come first and are always there; what a campaign may ask for besides stands in columns behind
+them, repeated in every row of a revision: chips and marks as JSON lists, a corrected output with the output it is of
+("a" or "b"), the flag, the rubric's version, and what kind of item it is: "" for a regular one, else repeat, gold or
+training.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from annotations import judging
@@ -9,7 +15,9 @@ from annotations.models import Campaign, Item, Membership, Revision, Study
 COLUMNS = (
     *("campaign", "case", "annotator", "model_a", "model_b", "shown_left", "criterion", "value"),
     *("strength", "reason", "revision", "started", "submitted"),
+    *("chips", "marks", "ideal", "ideal_of", "flagged", "rubric", "item"),
 )
+REPEAT, GOLD, TRAINING = "repeat", "gold", "training"
 PREFERENCE = "preference"
 Row = dict[str, Any]
 
@@ -30,6 +38,7 @@ def judgement_rows(*, study: Study, campaigns: Iterable[Campaign] | None = None,
             "judgement__item__case",
             "judgement__item__completion_a__model",
             "judgement__item__completion_b__model",
+            "ideal",
         )
         .order_by("judgement__item__campaign_id", "created_at", "pk")
     )
@@ -62,25 +71,55 @@ def revision_rows(revision: Revision, annotator: str) -> list[Row]:
         "revision": revision.number,
         "started": judgement.assignment.created_at.isoformat(),
         "submitted": revision.created_at.isoformat(),
+        **_besides(revision),
     }
     return [{**common, "criterion": name, "value": value, **rest} for name, value in values_of(revision).items()]
 
 
+def _besides(revision: Revision) -> Row:
+    ideal = judging.answer_of(revision).ideal
+    return {
+        "chips": revision.chips,
+        "marks": revision.marks,
+        "ideal": ideal.text if ideal else "",
+        "ideal_of": ideal.output if ideal else "",
+        "flagged": revision.flagged,
+        "rubric": revision.rubric_version,
+        "item": item_kind(revision.judgement.item),
+    }
+
+
+def item_kind(item: Item) -> str:
+    """Which kind of item it is; empty for a regular one."""
+    if item.repeat_of_id is not None:
+        return REPEAT
+    if item.gold is None:
+        return ""
+    return TRAINING if item.training else GOLD
+
+
 def values_of(revision: Revision) -> dict[str, Any]:
     """{criterion: value} as written in files."""
-    campaign = revision.judgement.item.campaign
-    if revision.outcome == Revision.Outcome.JUDGED:
-        # In the order of the rubric: PostgreSQL keeps the keys of a JSON object in an order of its own.
-        return {name: revision.values[name] for name in criteria_of(campaign) if name in revision.values}
-    said = revision.outcome
+    asked, said = criteria_of(revision.judgement.item.campaign), revision.outcome
+    if said in (*judging.COMPARISON_OUTCOMES, Revision.Outcome.JUDGED):
+        # In the order of the rubric (PostgreSQL keeps the keys of a JSON object in an order of its own), and behind
+        # them what only an earlier version of the rubric asked for.
+        names = [name for name in asked if name in revision.values]
+        values = {name: revision.values[name] for name in [*names, *sorted(set(revision.values) - set(names))]}
+        return values if said == Revision.Outcome.JUDGED else {**values, PREFERENCE: said}
     if said == Revision.Outcome.CANNOT_JUDGE:
         said = f"{said}:{revision.cannot_judge}"
-    return dict.fromkeys(criteria_of(campaign), said)
+    return dict.fromkeys(asked, said)
 
 
 def criteria_of(campaign: Campaign) -> list[str]:
-    """What a campaign asks for, as the column ``criterion`` names it."""
-    return list(judging.allowed_values(campaign.kind, campaign.rubric)) or [PREFERENCE]
+    """What a campaign asks for, as the column ``criterion`` names it; a comparison's preference comes last."""
+    return criteria_in(campaign.kind, campaign.rubric)
+
+
+def criteria_in(kind: str, rubric: Mapping[str, Any]) -> list[str]:
+    names = list(judging.allowed_values(kind, rubric))
+    return [*names, PREFERENCE] if kind == Campaign.Kind.COMPARISON else names
 
 
 def models_of(item: Item) -> tuple[str, str]:

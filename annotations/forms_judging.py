@@ -198,7 +198,8 @@ class PlanForm(forms.Form):
     def __init__(self, *args: Any, study: Study, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.label_suffix = ""
-        with_outputs = Model.objects.filter(completions__case__study=study).distinct()
+        written = Model.objects.exclude(kind=Model.Kind.IDEAL)  # what an annotator corrected is no model's output
+        with_outputs = written.filter(completions__case__study=study).distinct()
         self.fields["models"].queryset = with_outputs  # type: ignore[attr-defined]
         members = User.objects.filter(memberships__in=access.members(study), is_active=True).order_by("username")
         self.fields["annotators"].queryset = members  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ def write_csv(file: TextIO, rows: Iterable[Row]) -> int:
     writer.writeheader()
     n = 0
     for row in rows:
-        writer.writerow({name: _escape(value) for name, value in row.items()})
+        writer.writerow({name: _cell(value) for name, value in row.items()})
         n += 1
     return n
 
@@ -41,7 +41,7 @@ def csv_lines(rows: Iterable[Row]) -> Iterator[str]:
     writer = csv.DictWriter(buffer, COLUMNS)
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _escape(value) for name, value in row.items()})
+        writer.writerow({name: _cell(value) for name, value in row.items()})
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -56,8 +56,20 @@ def _write_jsonl(file: TextIO, rows: Iterable[Row]) -> int:
     return n
 
 
-def _escape(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+def _cell(value: Any) -> Any:
+    """A value in a CSV: lists as JSON, a flag as 1; what is not there is empty."""
+    if isinstance(value, str):
+        return f"'{value}" if _FORMULA.match(value) else value
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return int(value) or "" if isinstance(value, bool) else value
+
+
+def _text(value: Any) -> str:
+    """A value of a JSON object as the text that a CSV has in its place."""
+    if isinstance(value, list | bool):
+        return str(_cell(value))
+    return "" if value is None else str(value)
 
 
 def _unescape(value: str) -> str:
@@ -113,7 +125,7 @@ def _jsonl_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         if not isinstance(row, dict):
             raise UserError(f"Line {number}: not a JSON object.")
         _check_columns(list(row), number)
-        yield number, {name: "" if value is None else str(value) for name, value in row.items()}
+        yield number, {name: _text(value) for name, value in row.items()}
 
 
 def _check_columns(names: list[str], line: int) -> None:

@@ -1,7 +1,6 @@
 """From an answer to a judgement: submit, revise, undo, skip. Nothing is overwritten; every change adds a revision."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection, transaction
@@ -11,15 +10,61 @@ from django.utils import timezone
 from accounts.errors import UserError
 from accounts.models import User, audit
 from annotations import assignment as places
-from annotations.models import Assignment, Campaign, Judgement, Revision
+from annotations import ideals
+from annotations.answers import (
+    ANY_KIND,
+    COMPARISON_OUTCOMES,
+    PREFERENCES,
+    Answer,
+    Ideal,
+    Outcome,
+    allowed_values,
+    answer_of,
+    as_kept,
+    from_side,
+    output_of,
+    problems,
+    sentence_of,
+    side_of,
+    to_side,
+    too_long,
+    turned,
+)
+from annotations.models import Assignment, Campaign, Completion, Item, Judgement, Revision
 
-Outcome = Revision.Outcome
-PREFERENCES = (Outcome.PREFER_A, Outcome.PREFER_B)
-COMPARISON_OUTCOMES = (*PREFERENCES, Outcome.TIE, Outcome.BOTH_UNACCEPTABLE)
-ANY_KIND = (Outcome.CANNOT_JUDGE, Outcome.DEFECTIVE)
-CORRECTNESS = ("correct", "partly", "incorrect")
+# Whoever judges needs the words of an answer too.
+__all__ = [
+    "ANY_KIND",
+    "COMPARISON_OUTCOMES",
+    "PREFERENCES",
+    "Answer",
+    "Ideal",
+    "Outcome",
+    "Revision",
+    "allowed_values",
+    "answer_of",
+    "as_kept",
+    "current",
+    "current_revisions",
+    "draft_of",
+    "from_side",
+    "problems",
+    "require_whole",
+    "revise",
+    "same",
+    "save_draft",
+    "sentence_of",
+    "skip",
+    "submit",
+    "take_up_skipped",
+    "to_side",
+    "too_long",
+    "turned",
+    "undo",
+    "write_revision",
+]
+
 MAX_ACTIVE_SECONDS = 60 * 60
-MAX_REASON = 10_000  # characters
 
 CLOSED = "This campaign has been closed, so the answer was not submitted. It is kept as a draft."
 CONFLICT = (
@@ -28,86 +73,9 @@ CONFLICT = (
 )
 
 
-@dataclass(frozen=True)
-class Ideal:
-    """An output as the annotator would have it: ``output`` is "a" or "b" in the item's fixed order."""
-
-    output: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an annotator says. In a comparison a and b follow the item's fixed order, never the sides."""
-
-    outcome: str
-    strength: str = ""
-    cannot_judge: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    chips: Sequence[str] = ()
-    marks: Sequence[Mapping[str, Any]] = ()  # as in Revision.marks
-    ideal: Ideal | None = None
-    flagged: bool = False
-
-
-def from_side(side: str, a_is_left: bool | None) -> Outcome:
-    """The preference for the output shown at ``side`` ("left" or "right"), in the item's fixed order."""
-    return Outcome.PREFER_A if (side == "left") == (a_is_left is not False) else Outcome.PREFER_B
-
-
-def to_side(outcome: str, a_is_left: bool | None) -> str:
-    """Where the preferred output was shown: the inverse of ``from_side``."""
-    return "left" if (outcome == Outcome.PREFER_A) == (a_is_left is not False) else "right"
-
-
-def problems(answer: Answer, kind: str, rubric: Mapping[str, Any]) -> dict[str, str]:
-    """What is missing or wrong, by the part of the answer it concerns; empty where the answer is whole."""
-    found: dict[str, str] = {}
-    comparison = kind == Campaign.Kind.COMPARISON
-    allowed = (*(COMPARISON_OUTCOMES if comparison else (Outcome.JUDGED,)), *ANY_KIND)
-    if answer.outcome not in allowed:
-        found["choice"] = "Choose A, B, tie or both unacceptable." if comparison else "Answer, or say why you can't."
-    if answer.outcome in PREFERENCES and answer.strength not in Revision.Strength.values:
-        found["strength"] = "Say how much better it is: slightly or clearly."
-    if answer.outcome == Outcome.CANNOT_JUDGE and answer.cannot_judge not in Revision.CannotJudge.values:
-        found["cannot_judge"] = "Say why you can't judge this item."
-    if answer.outcome == Outcome.JUDGED and not comparison:
-        found |= _value_problems(answer.values, kind, rubric)
-    if rubric.get("reason") == "required" and not answer.reason.strip():
-        found["reason"] = "This campaign asks for a reason with every answer."
-    return found | too_long(answer.reason)
-
-
-def too_long(reason: str) -> dict[str, str]:
-    """The problem with a reason that is longer than any clinician writes; empty where there is none."""
-    if len(reason) <= MAX_REASON:
-        return {}
-    return {"reason": f"The reason has {len(reason):,} characters, and {MAX_REASON:,} are kept at most: shorten it."}
-
-
-def _value_problems(values: Mapping[str, Any], kind: str, rubric: Mapping[str, Any]) -> dict[str, str]:
-    scales = allowed_values(kind, rubric)
-    found = {name: "Choose one of the answers." for name, allowed in scales.items() if values.get(name) not in allowed}
-    for name in sorted(set(values) - set(scales)):
-        found[name] = f"This campaign doesn't ask for “{name}”."
-    return found
-
-
-def allowed_values(kind: str, rubric: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """{what is asked: the values it may take}; empty for a comparison."""
-    if kind == Campaign.Kind.LIKERT:
-        return {c["name"]: list(range(1, len(c["anchors"]) + 1)) for c in rubric["criteria"]}
-    if kind == Campaign.Kind.LABEL:
-        return {f["name"]: [label["value"] for label in f["labels"]] for f in rubric["label_fields"]}
-    if kind == Campaign.Kind.CORRECTNESS:
-        return {"correctness": list(CORRECTNESS)}
-    return {}
-
-
-def require_whole(answer: Answer, campaign: Campaign) -> None:
-    """Raise UserError where the answer lacks something."""
-    if found := problems(answer, campaign.kind, campaign.rubric):
+def require_whole(answer: Answer, item: Item) -> None:
+    """Raise UserError where the answer lacks something, or says something that can't be said of the item."""
+    if found := problems(answer, item.campaign.kind, item.campaign.rubric, item):
         raise UserError("The answer is not complete.", [f"{name}: {what}" for name, what in found.items()])
 
 
@@ -119,7 +87,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
     """
     row = _locked(assignment)
     campaign = row.item.campaign
-    require_whole(answer, campaign)
+    require_whole(answer, row.item)
     judgement = Judgement.objects.filter(assignment=row).first()
     if row.submitted_at is not None and judgement is not None:
         if same(current(judgement), answer):
@@ -127,11 +95,14 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
         raise UserError(CONFLICT)
     if not campaign.is_open:
         raise UserError(CLOSED)
-    surplus = places.places_taken(row.item, besides=row.annotator) >= campaign.overlap
+    # An item outside overlap (repeat, gold, training) has no places that could all be taken.
+    taken = places.places_taken(row.item, besides=row.annotator)
+    surplus = row.item.is_regular and taken >= row.item.overlap
     if judgement is None:
         judgement = Judgement.objects.create(assignment=row, item=row.item, annotator=row.annotator, surplus=surplus)
         write_revision(judgement, 1, answer, actor=actor)
     else:
+        judgement.item = row.item  # with the rubric in force, under which the answer is kept
         judgement.surplus = surplus
         judgement.save(update_fields=["surplus"])
         _add_revision(judgement, answer, actor=actor, change_reason="judged again after an undo")
@@ -163,13 +134,7 @@ def current(judgement: Judgement) -> Revision:
 
 def same(revision: Revision, answer: Answer) -> bool:
     """Whether ``answer`` says what ``revision`` says."""
-    return (
-        revision.outcome == answer.outcome
-        and revision.strength == (answer.strength if answer.outcome in PREFERENCES else "")
-        and revision.cannot_judge == (answer.cannot_judge if answer.outcome == Outcome.CANNOT_JUDGE else "")
-        and revision.values == (dict(answer.values) if answer.outcome == Outcome.JUDGED else {})
-        and revision.reason == answer.reason.strip()
-    )
+    return answer_of(revision) == as_kept(answer, revision.judgement.item)
 
 
 def _add_revision(judgement: Judgement, answer: Answer, *, actor: User, change_reason: str = "") -> Revision:
@@ -187,25 +152,41 @@ def write_revision(
     actor: User,
     change_reason: str = "",
     is_current: bool = True,
+    rubric: tuple[int, Mapping[str, Any]] | None = None,
 ) -> Revision:
-    """The row itself. What doesn't belong to the outcome is not kept."""
-    chosen = {
-        Outcome.PREFER_A: judgement.item.completion_a_id,
-        Outcome.PREFER_B: judgement.item.completion_b_id,
-    }
+    """The row itself. What doesn't belong to the outcome or the campaign is not kept.
+
+    ``rubric`` (number and content) is the version in force unless an import says that it was another.
+    """
+    item = judgement.item
+    version, content = rubric or (item.campaign.rubric_version, item.campaign.rubric)
+    kept = as_kept(answer, item, content)
+    chosen = {Outcome.PREFER_A: item.completion_a_id, Outcome.PREFER_B: item.completion_b_id}
     return judgement.revisions.create(
         number=number,
         is_current=is_current,
-        outcome=answer.outcome,
-        strength=answer.strength if answer.outcome in PREFERENCES else "",
-        cannot_judge=answer.cannot_judge if answer.outcome == Outcome.CANNOT_JUDGE else "",
-        chosen_id=chosen.get(Outcome(answer.outcome)),
-        values=dict(answer.values) if answer.outcome == Outcome.JUDGED else {},
-        reason=answer.reason.strip(),
+        outcome=kept.outcome,
+        strength=kept.strength,
+        cannot_judge=kept.cannot_judge,
+        chosen_id=chosen.get(Outcome(kept.outcome)),
+        values=kept.values,
+        reason=kept.reason,
+        chips=kept.chips,
+        marks=kept.marks,
+        ideal=_ideal(judgement, kept.ideal),
+        flagged=kept.flagged,
         change_reason=change_reason.strip()[:300],
-        rubric_version=judgement.item.campaign.rubric_version,
+        rubric_version=version,
         created_by=actor,
     )
+
+
+def _ideal(judgement: Judgement, ideal: Ideal | None) -> Completion | None:
+    """The annotator's correction as a completion of theirs."""
+    output = output_of(judgement.item, ideal.output) if ideal else None
+    if ideal is None or output is None:
+        return None
+    return ideals.keep_ideal(item=judgement.item, output=output, text=ideal.text, annotator=judgement.annotator)
 
 
 @transaction.atomic
@@ -215,13 +196,14 @@ def revise(judgement: Judgement, answer: Answer, *, change_reason: str, actor: U
     campaign = row.item.campaign
     if not campaign.is_open:
         raise UserError("This campaign has been closed, so its judgements can no longer be changed.")
-    require_whole(answer, campaign)
+    require_whole(answer, row.item)
     if row.submitted_at is None:
         raise UserError("This judgement was undone. Judge the item again instead of correcting it.")
     if not change_reason.strip():
         raise UserError("Say why you are changing this judgement; the reason is kept with it.")
     if same(current(judgement), answer):
         raise UserError("This is the answer you gave before, so there is nothing to change.")
+    judgement.item = row.item  # with the rubric in force, under which the answer is kept
     revision = _add_revision(judgement, answer, actor=actor, change_reason=change_reason)
     audit(actor, "revise judgement", judgement, campaign=campaign.pk, revision=revision.number)
     return revision
@@ -279,7 +261,8 @@ def save_draft(assignment: Assignment, draft: Mapping[str, Any], *, active_secon
     if not holds:
         # A lease that ran out comes back only while nobody else has taken its place.
         places.lock_items(campaign.items.filter(pk=assignment.item_id))
-        holds = places.places_taken(assignment.item, besides=assignment.annotator) < campaign.overlap
+        taken = places.places_taken(assignment.item, besides=assignment.annotator)
+        holds = not assignment.item.is_regular or taken < assignment.item.overlap
     return bool(
         Assignment.objects.filter(pk=assignment.pk, submitted_at__isnull=True).update(
             draft=dict(draft),
@@ -290,14 +273,27 @@ def save_draft(assignment: Assignment, draft: Mapping[str, Any], *, active_secon
 
 
 def draft_of(revision: Revision, a_is_left: bool | None) -> dict[str, Any]:
-    """A revision as the fields of the page."""
-    preferred = revision.outcome in PREFERENCES
+    """A revision as the fields of the page: the item's fixed order becomes sides here and nowhere else."""
+    said = answer_of(revision)
+    flipped = said.outcome in COMPARISON_OUTCOMES and a_is_left is False
     return {
-        "choice": to_side(revision.outcome, a_is_left) if preferred else revision.outcome,
-        "strength": revision.strength,
-        "cannot_judge": revision.cannot_judge,
-        "values": revision.values,
-        "reason": revision.reason,
+        "choice": to_side(said.outcome, a_is_left) if said.outcome in PREFERENCES else said.outcome,
+        "strength": said.strength,
+        "cannot_judge": said.cannot_judge,
+        "values": {name: turned(value) if flipped else value for name, value in said.values.items()},
+        "reason": said.reason,
+        "chips": list(said.chips),
+        "marks": [
+            {
+                "side": side_of(mark["output"], a_is_left),
+                "sentence": mark["sentence"],
+                "kind": mark["kind"],
+                "severity": mark["severity"],
+            }
+            for mark in said.marks
+        ],
+        "ideal": {"side": side_of(said.ideal.output, a_is_left), "text": said.ideal.text} if said.ideal else {},
+        "flagged": said.flagged,
     }
 
 

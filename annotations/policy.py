@@ -17,20 +17,20 @@ SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
     "preference": {
         Task.CLASSIFICATION: ("comparisons", "labels", "references"),
         Task.TRIAGE: ("comparisons", "labels", "references"),
-        Task.REASONING: ("comparisons", "correctness", "references"),
-        Task.SUMMARISATION: ("comparisons", "references"),
+        Task.REASONING: ("comparisons", "ideals", "correctness", "references"),
+        Task.SUMMARISATION: ("comparisons", "ideals", "references"),
     },
     "sft": {
         Task.CLASSIFICATION: ("labels", "references"),
         Task.TRIAGE: ("labels", "references"),
-        Task.REASONING: ("references",),
-        Task.SUMMARISATION: ("references",),
+        Task.REASONING: ("ideals", "references"),
+        Task.SUMMARISATION: ("ideals", "references"),
     },
 }
 # A reference is better than some output of a summary, not than every one: asked for, never assumed.
 NOT_BY_DEFAULT = {("preference", Task.SUMMARISATION, "references")}
 
-# The campaigns a source reads.
+# The campaigns a source reads. Ideals come from campaigns of any kind: wherever somebody corrected an output.
 CAMPAIGN_KIND: dict[str, str] = {"comparisons": Kind.COMPARISON, "labels": Kind.LABEL, "correctness": Kind.CORRECTNESS}
 
 CHOICES: dict[str, tuple[str, ...]] = {"consensus": ("majority", "unanimous"), "min_strength": ("slightly", "clearly")}
@@ -44,6 +44,8 @@ REASONS: dict[str, str] = {
     "gold": "a judgement of a test item whose answer was known",
     "earlier_vote": "the annotator judged the same again in another campaign, and the later answer was taken",
     "source_not_used": "judged in a campaign that no source of the policy reads",
+    "ideal_not_used": "an output that an annotator corrected, and the policy doesn't take corrections",
+    "ideal_unsure": "a correction by somebody who says that they can't judge the item, or that it is defective",
     "cannot_judge": "everybody said that they can't judge it",
     "too_few_annotators": "fewer answers than the policy's minimum",
     "no_consensus": "the annotators don't agree",

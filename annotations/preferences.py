@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from django.db.models import Q, QuerySet
+
 from annotations import consensus, judging, parsing, prompts
 from annotations.models import Campaign, Case, Completion, Item, Model, Revision, Study
 from annotations.policy import Policy, campaign_kinds
@@ -18,7 +20,7 @@ Messages = list[dict[str, str]]
 class Row:
     """One training row with what it was made from.
 
-    SFT rows have a ``completion``, preference rows ``chosen`` and ``rejected``. The ids are
+    SFT rows have a ``completion`` (its id is ``chosen_id``), preference rows ``chosen`` and ``rejected``. The ids are
     of completions; None where the text is the case's reference or the agreed label.
     """
 
@@ -67,9 +69,18 @@ def rows(*, study: Study, kind: str, campaigns: Iterable[Campaign], policy: Poli
 
 def default_campaigns(*, study: Study, kind: str, policy: Policy) -> list[Campaign]:
     """The campaigns that the policy's sources read and in which somebody judged; simulated ones only alone."""
-    kinds = campaign_kinds(study.task, policy.resolved(study, kind).sources)
-    found = study.campaigns.filter(kind__in=kinds, items__judgements__isnull=False).distinct().order_by("pk")
+    readable = campaigns_read(study, policy.resolved(study, kind).sources)
+    found = readable.filter(items__judgements__isnull=False).distinct().order_by("pk")
     return [campaign for campaign in found if not campaign.simulated] or list(found)
+
+
+def campaigns_read(study: Study, sources: tuple[str, ...]) -> QuerySet[Campaign]:
+    """The study's campaigns that rows from ``sources`` can come from."""
+    readable = Q(kind__in=campaign_kinds(study.task, sources))
+    if "ideals" in sources:
+        corrected = Revision.objects.filter(ideal__isnull=False, judgement__item__campaign__study=study)
+        readable |= Q(pk__in=corrected.values("judgement__item__campaign"))
+    return study.campaigns.filter(readable)
 
 
 @dataclass(frozen=True)
@@ -101,13 +112,19 @@ class _Collector:
         self.prompts: dict[int, Messages] = {}
         self.read = campaign_kinds(study.task, policy.sources)
         self.campaigns = [campaign for campaign in campaigns if campaign.kind in self.read]
+        self.corrections = self._corrections(campaigns)
+        corrected = {revision.judgement.item_id for revision in self.corrections}
         for campaign in campaigns:
             if campaign.kind not in self.read:
                 items = {revision.judgement.item_id: revision for revision in judging.current_revisions(campaign)}
-                for revision in items.values():
-                    self.out.drop("source_not_used", revision.judgement.item.case)
+                for item_id, revision in items.items():
+                    if item_id not in corrected:
+                        self.out.drop("source_not_used", revision.judgement.item.case)
 
     def sft(self) -> Rows:
+        for revision, ideal, _ in self._ideals():
+            row = Row(ideal.case, "ideals", completion=ideal.text, chosen_id=ideal.pk)
+            self._emit(replace(row, judgement_ids=(revision.judgement_id,)))
         for case, target in self._targets():
             self._emit(Row(case, target.source, completion=target.text, judgement_ids=target.judgement_ids))
         return self.out
@@ -115,6 +132,8 @@ class _Collector:
     def preferences(self) -> Rows:
         if "comparisons" in self.policy.sources:
             self._comparisons()
+        for revision, ideal, corrected in self._ideals():
+            self._emit_pair("ideals", ideal.case, ideal, corrected, (revision.judgement_id,))
         verdicts = self._verdicts() if Campaign.Kind.CORRECTNESS in self.read else {}
         if "correctness" in self.policy.sources:
             self._correct_against_wrong(verdicts)
@@ -140,6 +159,44 @@ class _Collector:
                 continue
             chosen, rejected = (a, b) if a.pk == winner else (b, a)
             self._emit_pair("comparisons", item.case, chosen, rejected, _ids(group))
+
+    def _corrections(self, campaigns: Sequence[Campaign]) -> list[Revision]:
+        """What annotators corrected, train before validation; empty, and counted, where the policy doesn't ask."""
+        rows = Revision.objects.filter(
+            judgement__item__campaign__in=campaigns, is_current=True, ideal__edited_from__isnull=False
+        ).select_related("judgement__item__case", "ideal__case", "ideal__edited_from")
+        found = list(rows.order_by("judgement__item__case__split", "judgement__item__case", "judgement"))
+        if "ideals" in self.policy.sources:
+            return found
+        for revision in found:
+            self.out.drop("ideal_not_used", revision.judgement.item.case)
+        return []
+
+    def _ideals(self) -> list[tuple[Revision, Completion, Completion]]:
+        """(revision, ideal, the output it was edited from): each annotator's last correction of each output.
+
+        Somebody's correction is theirs alone: neither consensus nor the policy's minimum of annotators is asked of it.
+        """
+        kept: dict[tuple[int, int], tuple[Revision, Completion, Completion]] = {}
+        for revision in self.corrections:
+            judgement, ideal = revision.judgement, revision.ideal
+            item = judgement.item
+            if ideal is None or ideal.edited_from is None:
+                continue
+            if not item.is_regular:
+                self.out.drop("repeat" if item.repeat_of_id is not None else "gold", item.case)
+            elif item.case.split == Case.Split.TEST:
+                self.out.drop("test_split", item.case)
+            elif judgement.surplus:
+                self.out.drop("surplus", item.case)
+            elif revision.outcome in judging.ANY_KIND:
+                self.out.drop("ideal_unsure", item.case)
+            else:
+                key = (judgement.annotator_id, ideal.edited_from.pk)
+                if key in kept:
+                    self.out.drop("earlier_vote", item.case)
+                kept[key] = (revision, ideal, ideal.edited_from)
+        return list(kept.values())
 
     def _verdicts(self) -> dict[int, _Verdict]:
         """By completion id, where the annotators agree."""

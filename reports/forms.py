@@ -21,7 +21,7 @@ def models_for(study: Study) -> list[Model]:
             Q(kind__in=[Model.Kind.BASE, Model.Kind.ENDPOINT])
             | Q(kind=Model.Kind.ADAPTER, made_by_run__isnull=True)
             | Q(made_by_run__study=study)
-            | Q(kind__in=[Model.Kind.IMPORTED, Model.Kind.IDEAL], completions__case__study=study)
+            | Q(kind=Model.Kind.IMPORTED, completions__case__study=study)
         )
         .distinct()
         .order_by("kind", "name")

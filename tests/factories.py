@@ -88,7 +88,7 @@ def make_campaign(
     cases = make_cases(study) if cases is None else cases
     rubric = {
         "instructions": "Judge.",
-        "criteria": study.criteria,
+        "criteria": study.criteria if kind == "likert" else [],
         "label_fields": study.label_fields,
         "show_reference": False,
         "reason": "optional",

@@ -57,7 +57,11 @@ def campaign_on(
     """One item a case and pair (in the order of the models' names) or a case and arm."""
     study = evaluation.study
     names = list(arms) or [arm.model.name for arm in evaluation.arms.select_related("model")]
-    rubric = {"instructions": "", "criteria": study.criteria, "label_fields": study.label_fields}
+    rubric = {
+        "instructions": "",
+        "criteria": study.criteria if kind == "likert" else [],
+        "label_fields": study.label_fields,
+    }
     made = Campaign.objects.create(
         study=study,
         name=fields.pop("name", kind),

@@ -2,10 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import User
@@ -13,8 +15,8 @@ from annotations import judgement_files, judging
 from annotations.assignment import next_assignment
 from annotations.exporting import COLUMNS, judgement_rows
 from annotations.judgement_import import import_judgements
-from annotations.judging import Answer
-from annotations.models import Assignment, Case, CaseImport, Judgement, Membership, Revision
+from annotations.judging import Answer, Ideal
+from annotations.models import Assignment, Case, CaseImport, Item, Judgement, Membership, Revision
 from tests.factories import join, make_campaign, make_cases, make_completion, make_study
 
 pytestmark = pytest.mark.django_db
@@ -44,19 +46,24 @@ def copy_of(study, slug, people):
         copy = make_campaign(
             fresh, people, kind=campaign.kind, models=names, cases=[], name=campaign.name, overlap=campaign.overlap
         )
-        for item in campaign.items.all():
+        copy.rubric, copy.rubric_version = campaign.rubric, campaign.rubric_version
+        copy.save()
+        copy.rubric_versions.all().delete()
+        for version in campaign.rubric_versions.all():
+            copy.rubric_versions.create(number=version.number, content=version.content)
+        for item in campaign.items.regular():
             case = cases[item.case_id]
             a = (
-                make_completion(case, item.completion_a.model, index=item.completion_a.index)
+                make_completion(case, item.completion_a.model, item.completion_a.text, index=item.completion_a.index)
                 if item.completion_a
                 else None
             )
             b = (
-                make_completion(case, item.completion_b.model, index=item.completion_b.index)
+                make_completion(case, item.completion_b.model, item.completion_b.text, index=item.completion_b.index)
                 if item.completion_b
                 else None
             )
-            copy.items.create(case=case, completion_a=a, completion_b=b, position=item.position)
+            copy.items.create(case=case, completion_a=a, completion_b=b, position=item.position, overlap=item.overlap)
     return fresh
 
 
@@ -122,6 +129,126 @@ def test_what_is_exported_and_imported_into_a_fresh_study_is_the_same(judged, an
         assert judging.current_revisions(campaign).count() == judging.current_revisions(twin).count()
 
 
+@pytest.fixture
+def rich(study, anna, ben):
+    """A comparison that asks for everything, corrected under a second version of its rubric; hidden items besides."""
+    campaign = make_campaign(study, [anna, ben], cases=make_cases(study, 2), overlap=2, name="Rich")
+    campaign.rubric |= {
+        "criteria": [{"name": "safe", "title": "Safe"}, {"name": "brief", "title": "Brief"}],
+        "chips": ["=invents", "too long"],
+        "marks": True,
+        "ideal": True,
+    }
+    campaign.save()
+    campaign.rubric_versions.update(content=campaign.rubric)
+    whole = Answer(
+        "prefer_b",
+        strength="slightly",
+        values={"safe": 1, "brief": 4},
+        reason=REASONS[2],
+        chips=["too long", "=invents"],
+        marks=[{"output": "b", "sentence": 0, "kind": "wrong", "severity": "dangerous"}],
+        ideal=Ideal("a", '=Cough,\n"since" Monday.'),
+        flagged=True,
+    )
+    first = judging.submit(next_assignment(campaign, anna), whole, actor=anna)
+    other = judging.submit(next_assignment(campaign, ben), Answer("defective", flagged=True), actor=ben)
+    judging.submit(next_assignment(campaign, anna), replace(whole, outcome="tie", marks=[], ideal=None), actor=anna)
+    judging.undo(other, actor=ben)
+    campaign.rubric |= {"chips": ["too short"]}
+    campaign.rubric_version = 2
+    campaign.save()
+    campaign.rubric_versions.create(number=2, content=campaign.rubric)
+    judging.revise(first, replace(whole, chips=["too short"]), change_reason="Read again", actor=anna)
+    pair = {"completion_a": first.item.completion_a, "completion_b": first.item.completion_b}
+    hidden = {"repeat_of": first.item}, {"gold": {"outcome": "tie"}}, {"gold": {"outcome": "tie"}, "training": True}
+    for position, fields in enumerate(hidden, start=50):
+        item = Item.objects.create(
+            campaign=campaign, case=first.item.case, position=position, overlap=0, **pair, **fields
+        )
+        given = Assignment.objects.create(item=item, annotator=anna, a_is_left=True, lease_expires_at=timezone.now())
+        judging.submit(given, Answer("tie", values={"safe": 3, "brief": 3}), actor=anna)
+    return campaign
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_everything_that_can_be_said_goes_round_word_for_word(rich, anna, ben, tmp_path, suffix):
+    path, again = tmp_path / f"judgements.{suffix}", tmp_path / f"again.{suffix}"
+    run("export_judgements", rich.study.slug, path)
+    fresh = copy_of(rich.study, f"fresh-{suffix}", [anna, ben])
+    result = run("import_judgements", fresh.slug, path, "--campaign", "Rich")
+    assert result["dropped"] == {"gold": 3, "repeat": 3, "training": 3}
+    run("export_judgements", fresh.slug, again)
+    kept = [row for _, row in judgement_files.read(path) if not row["item"]]
+    assert [row for _, row in judgement_files.read(again)] == kept
+    assert run("import_judgements", fresh.slug, path, "--campaign", "Rich")["dropped"]["already_there"] == len(kept)
+    twins = [
+        [
+            judging.answer_of(revision)
+            for revision in Revision.objects.filter(rubric_version=2, ideal__isnull=False, **of)
+        ]
+        for of in ({"judgement__item__campaign": rich}, {"judgement__item__campaign__study": fresh})
+    ]
+    assert twins[0] == twins[1]
+    assert twins[0][0].chips == ["too short"]
+
+
+def test_an_export_says_which_rows_are_of_repeats_and_known_answers(rich):
+    rows = list(judgement_rows(study=rich.study))
+    assert [row["item"] for row in rows if row["item"]] == ["repeat"] * 3 + ["gold"] * 3 + ["training"] * 3
+    assert [(row["criterion"], row["value"]) for row in rows[:3]] == [
+        ("safe", 1),
+        ("brief", 4),
+        ("preference", "prefer_b"),
+    ]
+    assert {row["rubric"] for row in rows} == {1, 2}
+
+
+def test_points_marks_and_corrections_turn_with_the_models(rich, anna, ben, tmp_path):
+    fresh = copy_of(rich.study, "fresh", [anna, ben])
+    path = tmp_path / "turned.jsonl"
+    case = rich.items.first().case.external_id
+    common = {"case": case, "annotator": "anna", "model_a": "beta", "model_b": "alpha", "strength": "clearly"}
+    common |= {"marks": [{"output": "a", "sentence": 0, "kind": "correct"}], "ideal": "Cough.", "chips": ["too short"]}
+    said = {"safe": 1, "brief": 4, "preference": "prefer_a"}
+    path.write_text("\n".join(json.dumps({**common, "criterion": name, "value": v}) for name, v in said.items()))
+    import_judgements(study=fresh, path=path, campaign=fresh.campaigns.get())
+    revision = Revision.objects.get(judgement__item__campaign__study=fresh)
+    assert (revision.outcome, revision.values) == ("prefer_b", {"safe": 5, "brief": 2})
+    assert revision.marks[0]["output"] == "b"
+    assert revision.ideal.edited_from.model.name == "beta"  # the preferred one, where the file doesn't say
+    assert revision.rubric_version == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chips": "too short"}, "not a JSON list"),
+        ({"chips": '["rude"]'}, "no reason “rude”"),
+        ({"marks": "[3]"}, "not a JSON object"),
+        ({"marks": '[{"sentence": 9, "kind": "correct"}]'}, "sentence that isn't there"),
+        ({"marks": '[{"sentence": 0, "kind": "correct", "quote": "Other."}]'}, "not the marked one"),
+        ({"ideal": "Cough."}, "doesn't say of which"),
+        ({"ideal": "Cough.", "ideal_of": "c"}, "not a or b"),
+        ({"flagged": "maybe"}, "not 1 or empty"),
+        ({"rubric": "3"}, "not a version"),
+        ({"item": "odd"}, "item “odd”"),
+    ],
+)
+def test_a_broken_column_is_named(rich, anna, ben, tmp_path, change, message):
+    fresh = copy_of(rich.study, "fresh", [anna, ben])
+    path = tmp_path / "broken.csv"
+    said = {"safe": 1, "brief": 4, "preference": "tie"}
+    row = {"case": rich.items.first().case.external_id, "annotator": "anna", **change}
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*row, "criterion", "value"])
+        writer.writeheader()
+        writer.writerows({**row, "criterion": name, "value": value} for name, value in said.items())
+    with pytest.raises(UserError) as caught:
+        import_judgements(study=fresh, path=path, campaign=fresh.campaigns.get())
+    assert message in str(caught.value)
+
+
 def test_importing_twice_changes_nothing(judged, anna, ben, tmp_path):
     path = tmp_path / "judgements.csv"
     run("export_judgements", judged.slug, path)
@@ -130,7 +257,7 @@ def test_importing_twice_changes_nothing(judged, anna, ben, tmp_path):
     count = Revision.objects.count()
     result = run("import_judgements", fresh.slug, path, "--campaign", "Compare")
     assert (result["judgements"], Revision.objects.count()) == (0, count)
-    assert result["dropped"] == {"already_there": 7, "other_campaign": 4}
+    assert result["dropped"] == {"already_there": 9, "other_campaign": 4}
 
 
 def test_the_file_has_exactly_the_columns_of_the_contract_and_pseudonyms(judged, tmp_path):

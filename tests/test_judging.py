@@ -1,5 +1,6 @@
 """What an annotator says is kept as said: once, whole, never overwritten, never by side."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,9 +10,9 @@ from accounts.errors import UserError
 from accounts.models import AuditEvent
 from annotations import judging
 from annotations.assignment import next_assignment
-from annotations.judging import Answer, current_revisions, from_side, problems, to_side
+from annotations.judging import Answer, Ideal, current_revisions, from_side, problems, to_side
 from annotations.models import Assignment, Item, Judgement, Revision
-from tests.factories import make_campaign, make_cases, make_study
+from tests.factories import make_campaign, make_cases, make_completion, make_study
 
 pytestmark = pytest.mark.django_db
 CLEARLY_A = Answer("prefer_a", strength="clearly", reason="Nothing is missing.")
@@ -190,7 +191,8 @@ class TestWholeAnswers:
         ],
     )
     def test_what_is_missing_is_named(self, kind, answer, missing):
-        assert set(problems(answer, kind, self.RUBRIC | self.LABELS)) == missing
+        criteria = self.RUBRIC["criteria"] if kind == "likert" else []
+        assert set(problems(answer, kind, self.RUBRIC | self.LABELS | {"criteria": criteria})) == missing
 
     def test_a_reason_can_be_asked_for(self):
         assert set(problems(Answer("tie"), "comparison", {"reason": "required"})) == {"reason"}
@@ -209,6 +211,176 @@ class TestWholeAnswers:
             submit(assignment, Answer("tie", strength="clearly", cannot_judge="outside_my_field", values={"x": 1}))
         )
         assert (revision.strength, revision.cannot_judge, revision.values) == ("", "", {})
+
+
+WHOLE = {
+    "criteria": [{"name": "faithful", "title": "Faithful"}, {"name": "complete", "title": "Complete"}],
+    "chips": ["invents a finding", "too long"],
+    "marks": True,
+    "ideal": True,
+}
+MARK = {"output": "a", "sentence": 1, "kind": "wrong", "severity": "major"}
+FULL = Answer(
+    "prefer_b",
+    strength="slightly",
+    values={"faithful": 2, "complete": 3},
+    reason="Both miss the dose.",
+    chips=["too long", "invents a finding"],
+    marks=[MARK, {"output": "b", "sentence": 0, "kind": "correct", "severity": ""}],
+    ideal=Ideal("b", "Cough for 3 days.\r\nNo fever."),
+    flagged=True,
+)
+
+
+@pytest.fixture
+def rich(anna):
+    """An assignment of a comparison that asks for everything there is to ask."""
+    study = make_study()
+    case = make_cases(study, 1)[0]
+    campaign = make_campaign(study, [anna], cases=[], models=("alpha", "beta"))
+    campaign.rubric |= WHOLE
+    campaign.save()
+    a, b = (make_completion(case, model, f"Cough. {model} days.") for model in campaign.models.order_by("name"))
+    campaign.items.create(case=case, completion_a=a, completion_b=b, position=0)
+    return next_assignment(campaign, anna)
+
+
+class TestEverythingThatCanBeSaid:
+    def test_chips_marks_criteria_ideal_and_flag_are_kept(self, rich):
+        revision = judging.current(submit(rich, FULL))
+        assert revision.values == {"faithful": 2, "complete": 3}
+        assert revision.chips == ["invents a finding", "too long"]  # in the rubric's order
+        assert revision.flagged
+        assert revision.ideal.text == "Cough for 3 days.\nNo fever."
+        assert revision.ideal.edited_from == rich.item.completion_b
+        assert revision.marks == [
+            {**MARK, "quote": "alpha days."},
+            {"output": "b", "sentence": 0, "kind": "correct", "severity": "", "quote": "Cough."},
+        ]
+
+    def test_the_same_answer_twice_is_one_judgement_whatever_the_order_of_its_parts(self, rich):
+        first = submit(rich, FULL)
+        assert submit(rich, replace(FULL, chips=FULL.chips[::-1], marks=FULL.marks[::-1])) == first
+        assert Revision.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"chips": []},
+            {"marks": [MARK]},
+            {"marks": [{**MARK, "severity": "minor"}]},
+            {"ideal": None},
+            {"ideal": Ideal("a", FULL.ideal.text)},
+            {"flagged": False},
+            {"values": {"faithful": 3, "complete": 3}},
+        ],
+    )
+    def test_another_chip_mark_ideal_or_flag_is_another_answer(self, rich, anna, change):
+        judgement = submit(rich, FULL)
+        with pytest.raises(UserError, match="different answer"):
+            submit(rich, replace(FULL, **change))
+        judging.revise(judgement, replace(FULL, **change), change_reason="looked again", actor=anna)
+        assert judgement.revisions.count() == 2
+
+    @pytest.mark.parametrize("a_left", [True, False])
+    def test_an_undo_gives_everything_back_as_it_was_shown(self, rich, anna, a_left):
+        Assignment.objects.update(a_is_left=a_left)
+        rich.refresh_from_db()
+        judging.undo(submit(rich, FULL), actor=anna)
+        rich.refresh_from_db()
+        a, b = ("left", "right") if a_left else ("right", "left")
+        assert rich.draft == {
+            "choice": b,
+            "strength": "slightly",
+            "cannot_judge": "",
+            "values": {"faithful": 2, "complete": 3} if a_left else {"faithful": 4, "complete": 3},
+            "reason": "Both miss the dose.",
+            "chips": ["invents a finding", "too long"],
+            "marks": [
+                {"side": a, "sentence": 1, "kind": "wrong", "severity": "major"},
+                {"side": b, "sentence": 0, "kind": "correct", "severity": ""},
+            ],
+            "ideal": {"side": b, "text": "Cough for 3 days.\nNo fever."},
+            "flagged": True,
+        }
+
+    def test_an_unchanged_text_is_no_correction(self, rich):
+        text = rich.item.completion_b.text
+        judgement = submit(rich, replace(FULL, ideal=Ideal("b", f" {text}\r\n")))
+        assert judging.current(judgement).ideal is None
+        assert submit(rich, replace(FULL, ideal=None)) == judgement
+
+    def test_a_correction_is_kept_under_the_rubric_in_force(self, rich, anna):
+        judgement = submit(rich, FULL)
+        campaign = rich.item.campaign
+        campaign.rubric_version = 2
+        campaign.save()
+        revision = judging.revise(judgement, replace(FULL, chips=[]), change_reason="looked again", actor=anna)
+        assert [row.rubric_version for row in judgement.revisions.all()] == [1, 2]
+        assert revision.ideal == judgement.revisions.first().ideal
+
+    def test_who_cannot_judge_keeps_no_points(self, rich):
+        judgement = submit(rich, replace(FULL, outcome="cannot_judge", cannot_judge="outside_my_field"))
+        revision = judging.current(judgement)
+        assert (revision.values, revision.chips, revision.flagged) == ({}, ["invents a finding", "too long"], True)
+
+    def test_a_campaign_that_asks_for_no_reason_keeps_none(self, rich):
+        campaign = rich.item.campaign
+        campaign.rubric |= {"reason": "none"}
+        campaign.save()
+        assert judging.current(submit(rich, FULL)).reason == ""
+
+    @pytest.mark.parametrize(
+        ("change", "missing"),
+        [
+            ({"values": {"faithful": 2}}, {"complete"}),
+            ({"values": {"faithful": 6, "complete": 1}}, {"faithful"}),
+            ({"outcome": "tie", "values": {}}, {"faithful", "complete"}),
+            ({"outcome": "both_unacceptable", "values": {}}, {"faithful", "complete"}),
+            ({"outcome": "defective", "values": {}}, set()),
+            ({"chips": ["rude"]}, {"chips"}),
+            ({"marks": [{**MARK, "sentence": 2}]}, {"marks"}),
+            ({"marks": [{**MARK, "sentence": -1}]}, {"marks"}),
+            ({"marks": [{**MARK, "output": "c"}]}, {"marks"}),
+            ({"marks": [{**MARK, "kind": "odd"}]}, {"marks"}),
+            ({"marks": [{**MARK, "severity": ""}]}, {"marks"}),
+            ({"marks": [{**MARK, "kind": "correct"}]}, {"marks"}),
+            ({"marks": [{**MARK, "kind": "omission", "severity": "dangerous"}]}, set()),
+            ({"marks": [MARK, MARK]}, {"marks"}),
+            ({"ideal": Ideal("b", " ")}, {"ideal"}),
+            ({"ideal": Ideal("b", "x" * 20_001)}, {"ideal"}),
+            ({"ideal": Ideal("c", "x")}, {"ideal"}),
+        ],
+    )
+    def test_what_is_wrong_is_named_and_nothing_is_kept(self, rich, change, missing):
+        answer = replace(FULL, **change)
+        assert set(problems(answer, "comparison", WHOLE, rich.item)) == missing
+        if missing:
+            with pytest.raises(UserError, match="not complete"):
+                submit(rich, answer)
+            assert not Judgement.objects.exists()
+
+    def test_a_campaign_that_asks_for_none_of_it_refuses_all_of_it(self):
+        assert set(problems(FULL, "comparison", {})) == {"chips", "marks", "ideal"}
+
+    def test_a_chip_is_a_reason_where_one_is_required(self):
+        rubric = {"reason": "required", "chips": ["too long"]}
+        assert problems(Answer("tie", chips=["too long"]), "comparison", rubric) == {}
+        assert set(problems(Answer("tie"), "comparison", rubric)) == {"reason"}
+
+    def test_a_single_output_has_no_second_one_to_correct(self, anna):
+        campaign = make_campaign(make_study(), [anna], kind="likert")
+        item = campaign.items.first()
+        rubric = campaign.rubric | {"ideal": True, "marks": True}
+        answer = Answer("judged", values={"faithful": 1, "complete": 1}, ideal=Ideal("b", "x"))
+        assert set(problems(answer, "likert", rubric, item)) == {"ideal"}
+        answer = replace(answer, ideal=None, marks=[{**MARK, "output": "b", "sentence": 0}])
+        assert set(problems(answer, "likert", rubric, item)) == {"marks"}
+
+
+def test_a_judgement_of_an_item_outside_overlap_is_no_surplus(assignment):
+    Item.objects.filter(pk=assignment.item_id).update(gold={"outcome": "tie"}, overlap=0)
+    assert not submit(assignment).surplus
 
 
 def test_repeats_gold_and_withdrawn_do_not_count(assignment, campaign, anna):

@@ -1,11 +1,16 @@
 """Judgements, references and outputs become rows; what doesn't is counted with its reason (C4, C5, C7, C11)."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
+from django.utils import timezone
 
 from accounts.errors import UserError
+from accounts.models import User
 from annotations import judging
-from annotations.judging import Answer
-from annotations.models import Campaign, Item, Study
+from annotations.judging import Answer, Ideal
+from annotations.models import Assignment, Campaign, Item, Judgement, Study
 from annotations.preferences import Policy, Rows, default_campaigns, rows
 from tests.factories import make_campaign, make_cases, make_completion, make_study
 from tests.training_room import compare, judge
@@ -201,6 +206,116 @@ def test_judgements_that_no_source_reads_are_counted(anna):
     assert [row.completion for row in found.rows] == [campaign.items.get().case.reference["text"]]
 
 
+# --- ideals
+
+
+def correcting(study: Study, people: list[User], **fields: object) -> Campaign:
+    """A campaign that lets its annotators edit an output to their ideal."""
+    campaign = make_campaign(study, people, **fields)
+    campaign.rubric |= {"ideal": True}
+    campaign.save()
+    return campaign
+
+
+def correct(
+    item: Item, annotator: User, text: str, output: str = "a", outcome: str = "tie", **fields: Any
+) -> Judgement:
+    assignment = next((a for a in item.assignments.all() if a.annotator == annotator), None)
+    if assignment is None:
+        lease = timezone.now() + timedelta(hours=1)
+        assignment = Assignment.objects.create(item=item, annotator=annotator, lease_expires_at=lease)
+    answer = Answer(outcome, ideal=Ideal(output, text), **fields)
+    return judging.submit(assignment, answer, actor=annotator)
+
+
+def test_a_corrected_output_is_chosen_over_the_output_as_it_was(anna):
+    study = make_study()
+    campaign = correcting(study, [anna], cases=make_cases(study, 1, split="validation"))
+    item = campaign.items.get()
+    judgement = correct(item, anna, "Cough since Monday.", "b")
+    found = preferences(study, campaign)
+    [row] = found.rows
+    ideal = judging.current(judgement).ideal
+    assert (row.chosen, row.rejected) == ("Cough since Monday.", item.completion_b.text)
+    assert (row.chosen_id, row.rejected_id, row.judgement_ids) == (ideal.pk, item.completion_b_id, (judgement.pk,))
+    assert (row.source, row.split) == ("ideals", "validation")
+    assert found.counts == {"tie": 1}
+
+
+def test_a_corrected_output_is_an_example_to_imitate_with_its_lineage(anna):
+    study = make_study()
+    campaign = correcting(study, [anna], kind="likert", cases=make_cases(study, 1, reference={}))
+    values = {"faithful": 1, "complete": 1}
+    judgement = correct(campaign.items.get(), anna, "Cough since Monday.", outcome="judged", values=values)
+    assert default_campaigns(study=study, kind="sft", policy=Policy()) == [campaign]
+    found = sft(study, campaign)
+    [row] = found.rows
+    assert (row.completion, row.source) == ("Cough since Monday.", "ideals")
+    assert (row.chosen_id, row.judgement_ids) == (judging.current(judgement).ideal_id, (judgement.pk,))
+    assert found.counts == {"no_reference": 1}
+
+
+def test_each_annotators_correction_gives_a_row_unless_it_is_the_same(anna, ben, chidi):
+    study = make_study()
+    campaign = correcting(study, [anna, ben, chidi], cases=make_cases(study, 1))
+    item = campaign.items.get()
+    for annotator, text in ((anna, "Cough."), (ben, "Cough since Monday."), (chidi, "Cough. ")):
+        correct(item, annotator, text)
+    found = preferences(study, campaign)
+    assert [row.chosen for row in found.rows] == ["Cough.", "Cough since Monday."]
+    assert found.counts == {"duplicate": 1, "tie": 1}
+
+
+def test_corrections_that_do_not_count_are_counted_with_their_reason(anna, ben):
+    study = make_study()
+    cases = make_cases(study, 4) + make_cases(study, 1, split="test")
+    campaign = correcting(study, [anna, ben], cases=cases, overlap=1)
+    first, undone, unsure, gold, test = campaign.items.all()
+    correct(first, anna, "Cough.")
+    assert correct(first, ben, "Fever.").surplus
+    judging.undo(correct(undone, anna, "Cough."), actor=anna)
+    correct(unsure, anna, "Cough.", outcome="defective")
+    correct(gold, anna, "Cough.")
+    Item.objects.filter(pk=gold.pk).update(gold={"outcome": "tie"}, overlap=0)
+    correct(test, anna, "Cough.")
+    found = sft(study, campaign, sources=["ideals"])
+    assert [row.case for row in found.rows] == [first.case]
+    # What nobody corrected (undone) is in a campaign that is read for its corrections only.
+    assert found.counts == {"gold": 1, "ideal_unsure": 1, "surplus": 1, "test_split": 1}
+
+
+def test_the_later_correction_of_one_output_counts(anna):
+    study = make_study()
+    campaign = correcting(study, [anna], cases=make_cases(study, 1))
+    item = campaign.items.get()
+    again = correcting(study, [anna], cases=[])
+    twin = Item.objects.create(
+        campaign=again, case=item.case, completion_a=item.completion_a, completion_b=item.completion_b, position=0
+    )
+    correct(item, anna, "Cough.")
+    correct(twin, anna, "Cough since Monday.")
+    found = preferences(study, campaign, again, sources=["ideals"])
+    assert [row.chosen for row in found.rows] == ["Cough since Monday."]
+    assert found.counts == {"earlier_vote": 1}
+
+
+def test_corrections_are_counted_where_the_policy_does_not_take_them(anna):
+    study = make_study()
+    campaign = correcting(study, [anna], cases=make_cases(study, 1))
+    correct(campaign.items.get(), anna, "Cough.")
+    assert preferences(study, campaign, sources=["comparisons"]).counts == {"ideal_not_used": 1, "tie": 1}
+
+
+def test_a_correction_is_no_output_that_a_reference_is_set_against(anna):
+    study = make_study("reasoning")
+    [case] = make_cases(study, 1, reference={"text": "42"})
+    campaign = correcting(study, [anna], kind="correctness", cases=[case])
+    values = {"correctness": "incorrect"}
+    correct(campaign.items.get(), anna, "Answer: 41", outcome="judged", values=values)
+    found = preferences(study, campaign, sources=["references"])
+    assert [row.rejected for row in found.rows] == [campaign.items.get().completion_a.text]
+
+
 # --- policy and campaigns
 
 
@@ -227,7 +342,7 @@ def test_a_policy_with_a_bad_value_names_it(given):
 
 
 def test_a_source_that_the_task_does_not_have_is_refused():
-    with pytest.raises(UserError, match=r"can't come from “labels”. Possible sources: comparisons, references"):
+    with pytest.raises(UserError, match=r"can't come from “labels”. Possible sources: comparisons, ideals, references"):
         preferences(make_study(), sources=["labels"])
 
 

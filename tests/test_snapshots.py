@@ -80,7 +80,7 @@ def test_the_manifest_says_what_was_kept_dropped_and_by_which_policy(judged, len
     assert manifest["dropped"] == {"tie": {"count": 1, "cases": [tie]}}
     assert dataset.dropped == {"tie": 1}
     assert manifest["counts"] == {"train": 2, "validation": 1, "by_source": {"comparisons": 3}}
-    assert manifest["policy"]["sources"] == ["comparisons"]
+    assert manifest["policy"]["sources"] == ["comparisons", "ideals"]
     assert manifest["policy"] == dataset.policy
     assert manifest["template"] == {"version": 1, "sha256": prompts.template_sha256(study)}
     assert [entry["name"] for entry in manifest["campaigns"]] == [campaign.name]

@@ -5,14 +5,15 @@ from typing import Any
 from django import forms
 
 from annotations.models import Campaign, Model, Study
-from annotations.policy import SOURCES, Policy, campaign_kinds
-from annotations.preferences import default_campaigns
+from annotations.policy import SOURCES, Policy
+from annotations.preferences import campaigns_read, default_campaigns
 from training.launch import DATASET_KIND, default_name, newest_parent, possible_parents
 from training.models import Run, TrainingDataset
 from training.recipes.hyperparameters import HYPERPARAMETERS
 
 SOURCE_TITLES = {
     "comparisons": "comparisons: the preferred completion against the other",
+    "ideals": "ideals: outputs that an annotator corrected (for preferences: against the output as it was)",
     "labels": "labels that clinicians agreed on (for preferences: against a wrong output)",
     "references": "references of the cases (for preferences: against a wrong output)",
     "correctness": "correctness: a correct output against a wrong one",
@@ -58,13 +59,12 @@ class FreezeForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.study = study
         task = {source for sources in SOURCES.values() for source in sources[study.task]}
-        kinds = set().union(*(campaign_kinds(study.task, sources[study.task]) for sources in SOURCES.values()))
         self.fields["sources"].choices = [(s, title) for s, title in SOURCE_TITLES.items() if s in task]  # type: ignore[attr-defined]
         if study.task == Study.Task.SUMMARISATION:
             del self.fields["unparsed_as_wrong"]
         if study.task != Study.Task.REASONING:
             del self.fields["partly_as_wrong"]
-        campaigns = study.campaigns.filter(kind__in=kinds).order_by("pk")
+        campaigns = campaigns_read(study, tuple(task)).order_by("pk")
         self.fields["campaigns"].queryset = campaigns  # type: ignore[attr-defined]
         initial = default_campaigns(study=study, kind="preference", policy=Policy())
         self.fields["campaigns"].initial = [campaign.pk for campaign in initial]

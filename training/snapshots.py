@@ -92,7 +92,8 @@ def as_dict(row: Row) -> dict[str, Any]:
         "judgements": list(row.judgement_ids),
     }
     if row.completion:
-        return line | {"completion": said(row.completion)}
+        made_by = {"chosen_completion": row.chosen_id} if row.chosen_id else {}
+        return line | {"completion": said(row.completion)} | made_by
     return line | {
         "chosen": said(row.chosen),
         "rejected": said(row.rejected),

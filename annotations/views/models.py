@@ -28,7 +28,7 @@ def models(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"“{model}” is registered.")
             return redirect("annotations:models")
-    rows = Model.objects.select_related("base")
+    rows = Model.objects.exclude(kind=Model.Kind.IDEAL).select_related("base")
     return render(request, "annotations/models.html", {"rows": rows, "form": form, "vllm_url": settings.VLLM_URL})
 
 

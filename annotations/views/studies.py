@@ -13,7 +13,7 @@ from accounts.errors import UserError
 from accounts.http import HttpRequest
 from annotations import access
 from annotations.forms_data import StudyForm, show
-from annotations.models import Case, Completion, Judgement, Study
+from annotations.models import Case, Completion, Judgement, Model, Study
 from annotations.models.membership import Role
 from annotations.rendering import markdown
 from annotations.studies import create_study
@@ -65,7 +65,7 @@ class Step:
 
 def _steps(study: Study, cases: int) -> list[Step]:
     """The loop from cases to report. The first step with nothing done is next."""
-    completions = Completion.objects.filter(case__study=study).count()
+    completions = Completion.objects.filter(case__study=study).exclude(model__kind=Model.Kind.IDEAL).count()
     campaigns = study.campaigns.count()
     judgements = Judgement.objects.filter(item__campaign__study=study).count()
     plan = [
