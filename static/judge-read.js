@@ -7,7 +7,7 @@
   const click = (id, act) => document.addEventListener("click", (event) => { if (event.target.closest(`#${id}`)) act(event.target.closest(`#${id}`)); });
 
   // On the left or on top: "auto" is what the window's width makes of it.
-  const isOnTop = () => settings.source === "top" || (settings.source === "auto" && window.matchMedia("(max-width: 74rem)").matches);
+  const isOnTop = () => settings.source === "top" || (settings.source === "auto" && window.matchMedia("(max-width: 60rem)").matches);
   click("move-source", () => keepSetting("source", isOnTop() ? "left" : "top"));
   const showFold = () => byId("fold-source")?.setAttribute("aria-expanded", String(!document.body.classList.contains("source-folded")));
   click("fold-source", () => { document.body.classList.toggle("source-folded"); showFold(); });
