@@ -8,6 +8,18 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
+// Signing out deletes what the rating page kept of this person in this browser (see judge-outbox.js).
+document.addEventListener("submit", (event) => {
+  const user = event.target.dataset.signsOut;
+  if (!user || event.defaultPrevented) return;
+  try {
+    const kept = Object.keys(localStorage).filter((key) => key.startsWith(`medprefs:kept:${user}:`));
+    const question = "Something you judged has not reached the server yet. Open the rating page to send it. Sign out all the same, and delete it?";
+    if (kept.length && !window.confirm(question)) event.preventDefault();
+    else kept.forEach((key) => localStorage.removeItem(key));
+  } catch { /* a private window: nothing was kept */ }
+});
+
 // On a phone the tabs scroll: show the current one.
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 

@@ -267,8 +267,8 @@ class TestDraftSkipUndo:
         client.get(url(campaign))
         fields = {"choice": "x" * 99, "strength": "hugely", "cannot_judge": "bored", "reason": "Mine."}
         post(client, campaign, Assignment.objects.get(), "judge_draft", **fields)
-        empty = {"choice": "", "strength": "", "cannot_judge": "", "values": {}}
-        assert Assignment.objects.get().draft == empty | {"reason": "Mine."}
+        empty = {"choice": "", "strength": "", "cannot_judge": "", "values": {}, "chips": [], "marks": [], "ideal": {}}
+        assert Assignment.objects.get().draft == empty | {"reason": "Mine.", "flagged": False}
 
     def test_nul_characters_are_left_out_of_every_text(self, campaign, anna):
         client = signed_in(anna)

@@ -1,20 +1,23 @@
 """The rating page and what hangs on it. Nothing here may tell which model wrote what (C6)."""
 
+import json
 import uuid
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
-from annotations import access, forms_judging, judging
+from annotations import access, forms_judging, judging, keys, layout
 from annotations.assignment import next_assignment
-from annotations.forms_judging import Sheet
-from annotations.models import Assignment, Campaign, Case, Completion, Revision, Study
+from annotations.forms_judging import MARKS, Sheet
+from annotations.models import Assignment, Campaign, Case, HarmReport, Study
+from annotations.outputs import outputs_of, shown_texts
 from annotations.progress import progress_of
 from annotations.rendering import markdown
 
@@ -34,33 +37,51 @@ def judge(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     assignment = next_assignment(campaign, request.user)
     if assignment is None:
         return _nothing_left(request, campaign)
-    return _item(request, assignment, forms_judging.sheet_for(assignment), campaign=campaign)
+    return item_page(request, assignment, forms_judging.sheet_for(assignment), campaign=campaign)
 
 
 def _submit(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     assignment = access.assignment_to_judge(request.user, public_id, request.POST.get("assignment", ""))
     campaign = assignment.item.campaign
-    draft = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
+    draft = read_fields(request, assignment)
     answer = forms_judging.read_answer(draft, campaign.kind, assignment.a_is_left)
     seconds = forms_judging.read_seconds(request.POST)
     if missing := judging.problems(answer, campaign.kind, campaign.rubric):
         if not judging.too_long(draft["reason"]):
             judging.save_draft(assignment, draft, active_seconds=seconds)
-        return _item(request, assignment, Sheet(campaign.kind, campaign.rubric, draft, missing), status=422)
+        return item_page(request, assignment, Sheet(campaign.kind, campaign.rubric, draft, missing), status=422)
     try:
         judging.submit(assignment, answer, actor=request.user, active_seconds=seconds)
     except UserError as error:
         judging.save_draft(assignment, draft, active_seconds=seconds)
         sheet = Sheet(campaign.kind, campaign.rubric, draft)
-        return _item(request, assignment, sheet, status=409, refused=error.message)
+        return item_page(request, assignment, sheet, status=409, refused=error.message)
+    if assignment.item.training and (feedback := _feedback_url(assignment)):
+        # A page of its own, not a part of this one.
+        return HttpResponseClientRedirect(feedback) if request.htmx else redirect(feedback)
     return _back(public_id, saved=assignment.pk)
+
+
+def read_fields(request: HttpRequest, assignment: Assignment) -> dict[str, Any]:
+    """What was posted for an assignment, as the fields of its page."""
+    campaign = assignment.item.campaign
+    fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
+    return forms_judging.without_unchanged_ideal(fields, shown_texts(assignment))
+
+
+def _feedback_url(assignment: Assignment) -> str:
+    """Where the known answer of a training item is shown; empty where this site has no such page."""
+    try:
+        return reverse("annotations:judge_feedback", args=[assignment.item.campaign.public_id, assignment.pk])
+    except NoReverseMatch:
+        return ""
 
 
 def _back(public_id: uuid.UUID, **query: Any) -> HttpResponseRedirect:
     return redirect(f"{reverse('annotations:judge', args=[public_id])}?{urlencode(query)}")
 
 
-def _item(
+def item_page(
     request: HttpRequest,
     assignment: Assignment,
     sheet: Sheet,
@@ -71,11 +92,15 @@ def _item(
 ) -> HttpResponse:
     """The rating page of one assignment: whole, or for htmx the part that changes."""
     campaign = campaign or assignment.item.campaign
+    sheet.labels = keys.labels(keys.keys_of(request.user.shortcuts))
     context = {
         "campaign": campaign,
         "study": campaign.study,
         "assignment": assignment,
-        "outputs": _outputs(assignment),
+        "outputs": outputs_of(assignment, sheet),
+        "marks": MARKS,
+        "severities": HarmReport.Severity.choices,
+        "harm_id": uuid.uuid4(),
         "source": _source(assignment.item.case, campaign.study),
         "reference": _reference(assignment.item.case) if campaign.rubric["show_reference"] else [],
         "instructions": markdown(campaign.rubric["instructions"]),
@@ -90,7 +115,20 @@ def _item(
 
 def _render(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     template = "annotations/_item.html" if request.htmx else "annotations/judge.html"
-    return render(request, template, context, status=status)
+    return render(request, template, context | _screen(request, context["campaign"]), status=status)
+
+
+def _screen(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
+    """The page as this person wants it. The script reads it from the page: no request, and no script within it."""
+    shortcuts = request.user.shortcuts
+    mine = keys.keys_of(shortcuts)
+    of_use = [action for action in keys.ACTIONS if campaign.kind == Campaign.Kind.COMPARISON or not action.of_pairs]
+    return {
+        "keys": keys.labels(mine),
+        "key_list": [(keys.label(mine[action.name]), action) for action in of_use],
+        "key_map": json.dumps(mine),
+        "layout": layout.layout_of(shortcuts),
+    }
 
 
 def _saved(request: HttpRequest) -> str:
@@ -99,20 +137,6 @@ def _saved(request: HttpRequest) -> str:
         return str(uuid.UUID(request.GET.get("saved", "")))
     except ValueError:
         return ""
-
-
-def _outputs(assignment: Assignment) -> list[dict[str, Any]]:
-    """The texts to judge from left to right, and nothing else of them."""
-    item = assignment.item
-    shown: list[Completion | None] = [item.completion_a, item.completion_b]
-    if assignment.a_is_left is False:
-        shown.reverse()
-    pair = item.completion_b is not None
-    texts = [completion.text for completion in shown if completion is not None]
-    return [
-        {"name": f"Output {letter}" if pair else "Output", "html": markdown(text) if text.strip() else ""}
-        for letter, text in zip("AB", texts, strict=False)
-    ]
 
 
 def _source(case: Case, study: Study) -> list[tuple[str, str]]:
@@ -151,8 +175,7 @@ def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:
 def draft(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     """Autosave. 204: kept; 409: the item is submitted, so there is nothing to keep; 422: the reason is too long."""
     assignment = access.assignment_to_judge(request.user, public_id, request.POST.get("assignment", ""))
-    campaign = assignment.item.campaign
-    fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
+    fields = read_fields(request, assignment)
     if judging.too_long(fields["reason"]):
         return HttpResponse(status=422)
     kept = judging.save_draft(assignment, fields, active_seconds=forms_judging.read_seconds(request.POST))
@@ -163,9 +186,9 @@ def draft(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
 def skip(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     assignment = access.assignment_to_judge(request.user, public_id, request.POST.get("assignment", ""))
     campaign = assignment.item.campaign
-    fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
+    fields = read_fields(request, assignment)
     if found := judging.too_long(fields["reason"]):
-        return _item(request, assignment, Sheet(campaign.kind, campaign.rubric, fields, found), status=422)
+        return item_page(request, assignment, Sheet(campaign.kind, campaign.rubric, fields, found), status=422)
     judging.save_draft(assignment, fields, active_seconds=forms_judging.read_seconds(request.POST))
     judging.skip(assignment, reason=forms_judging.read_text(request.POST, "skip_reason"))
     return _back(public_id, note="skipped")
@@ -189,66 +212,6 @@ def undo(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET"])
-def history(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
-    """One's own judgements, the newest first."""
-    campaign = access.campaign_to_judge(request.user, public_id)
-    rows = (
-        Revision.objects.filter(judgement__item__campaign=campaign, judgement__annotator=request.user, is_current=True)
-        .exclude(outcome=Revision.Outcome.WITHDRAWN)
-        .select_related("judgement__assignment", "judgement__item__case")
-        .order_by("-judgement__assignment__submitted_at")
-    )
-    lines = [
-        {"revision": row, "assignment": row.judgement.assignment, "answer": _told(row, campaign), "case": _excerpt(row)}
-        for row in rows
-    ]
-    return render(request, "annotations/history.html", {"campaign": campaign, "study": campaign.study, "lines": lines})
-
-
-def _excerpt(revision: Revision) -> str:
-    return " ".join(str(text) for text in revision.judgement.item.case.inputs.values())[:160]
-
-
-def _told(revision: Revision, campaign: Campaign) -> list[str]:
-    """A revision in the words of the page, sides as they were shown."""
-    if revision.outcome in judging.PREFERENCES:
-        side = judging.to_side(revision.outcome, revision.judgement.assignment.a_is_left)
-        return [f"{'A' if side == 'left' else 'B'} {revision.strength} better"]
-    if revision.outcome == Revision.Outcome.CANNOT_JUDGE:
-        return [f"Cannot judge: {revision.get_cannot_judge_display().lower()}"]
-    if revision.outcome != Revision.Outcome.JUDGED:
-        return [revision.get_outcome_display().capitalize()]
-    sheet = Sheet(campaign.kind, campaign.rubric, judging.draft_of(revision, None))
-    return [
-        f"{question.title}: {option.value + ' – ' if question.is_scale else ''}{option.title}"
-        for question in sheet.questions
-        for option in question.options
-        if option.checked
-    ]
-
-
-@require_http_methods(["GET", "POST"])
-def revise(request: HttpRequest, public_id: uuid.UUID, pk: uuid.UUID) -> HttpResponse:
-    """Correct one judgement on the page it was made on; the reason for the change is kept with it."""
-    assignment = access.assignment_to_judge(request.user, public_id, str(pk))
-    if assignment.submitted_at is None:
-        raise Http404
-    campaign, revision = assignment.item.campaign, judging.current(assignment.judgement)
-    sheet = Sheet(campaign.kind, campaign.rubric, judging.draft_of(revision, assignment.a_is_left))
-    change_reason = forms_judging.read_text(request.POST, "change_reason")
-    page: dict[str, Any] = {"revising": True, "revision": revision, "change_reason": change_reason}
-    if request.method == "GET":
-        return _item(request, assignment, sheet, **page)
-    fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
-    answer = forms_judging.read_answer(fields, campaign.kind, assignment.a_is_left)
-    missing = judging.problems(answer, campaign.kind, campaign.rubric)
-    if not change_reason:
-        missing["change_reason"] = "Say why you are changing this judgement."
-    sheet = Sheet(campaign.kind, campaign.rubric, fields, missing)
-    if missing:
-        return _item(request, assignment, sheet, status=422, **page)
-    try:
-        judging.revise(assignment.judgement, answer, change_reason=change_reason, actor=request.user)
-    except UserError as error:
-        return _item(request, assignment, sheet, status=409, refused=error.message, **page)
-    return redirect("annotations:history", public_id=public_id)
+def me(request: HttpRequest) -> HttpResponse:
+    """Who is signed in: a page that was left open asks before it sends what its own person typed."""
+    return JsonResponse({"user": str(request.user.pk)})
