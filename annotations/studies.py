@@ -16,11 +16,14 @@ The configuration is TOML; every key is optional but the labels of a classificat
     labels = ["routine", { value = "soon", title = "Within 2 days", help = "Can't wait for a week." }, "urgent"]
     positive = "urgent"                 # for binary F1: the label that counts as positive
 
+    reason_chips = ["invents a finding", "leaves out something important"]    # above the tables; [] for none
+                                        # reasons to choose with one touch, up to 60 characters; each task has defaults
+
     [[criteria]]                        # rated one by one in likert campaigns; each task has defaults
     name = "faithful"
     title = "Faithful"
     question = "Is everything it says in the source?"
-    anchors = ["…", "…", "…", "…", "…"]     # one text a point, the worst first: five anchors make a scale of 1–5
+    anchors = ["…", "…", "…", "…", "…"]      # 3 to 7, the worst first: five anchors make a scale of 1–5
 
     [analysis]                          # the analysis plan (C12), locked before anything is unblinded
     primary_metric = "f1"
@@ -28,6 +31,7 @@ The configuration is TOML; every key is optional but the labels of a classificat
 
 import re
 import tomllib
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -41,12 +45,16 @@ from annotations.models import Study
 from annotations.parsing import normalised
 
 TEXTS = ("title", "description", "instructions", "system_prompt", "user_template")
-KEYS = {*TEXTS, "synthetic", "label_fields", "criteria", "analysis"}
+KEYS = {*TEXTS, "synthetic", "label_fields", "criteria", "reason_chips", "analysis"}
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 # Columns of a case file with a meaning of their own.
 RESERVED = {"external_id", "group", "split", "reference", "rationale", "text"}
 LABELLED = (Study.Task.CLASSIFICATION, Study.Task.TRIAGE)
+
+# Points of a scale: fewer than three are no scale, more than seven can't be told apart.
+POINTS = range(3, 8)
+MAX_CHIP, MAX_CHIPS = 60, 12
 
 Table = dict[str, Any]
 
@@ -120,6 +128,7 @@ def study_fields(*, task: Study.Task, config: Table) -> Table:
         "synthetic": synthetic,
         "label_fields": label_fields,
         "criteria": criteria or DEFAULT_CRITERIA[task],
+        "reason_chips": check_chips(config.get("reason_chips", DEFAULT_CHIPS[task]), "reason_chips"),
         "analysis": _json_ready(analysis, "analysis"),
     }
 
@@ -169,10 +178,27 @@ def _criterion(table: Table, number: int) -> Table:
     _known(table, {"name", "title", "question", "anchors"}, where)
     name = _name(table, where)
     anchors = table.get("anchors")
-    if not isinstance(anchors, list) or not 2 <= len(anchors) <= 11 or not all(isinstance(a, str) for a in anchors):
-        raise UserError(f"{where} ({name}): anchors must list 2 to 11 texts, one for each point, the worst first.")
+    if not isinstance(anchors, list) or len(anchors) not in POINTS or not all(isinstance(a, str) for a in anchors):
+        raise UserError(f"{where} ({name}): anchors must list 3 to 7 texts, one for each point, the worst first.")
     title = _text(table, "title", where) or name.replace("_", " ").capitalize()
     return {"name": name, "title": title, "question": _text(table, "question", where), "anchors": anchors}
+
+
+def check_chips(chips: Any, where: str) -> list[str]:
+    """Reasons to choose from, stripped. Raises UserError for what is no list of a few short, different texts."""
+    if not isinstance(chips, Sequence) or isinstance(chips, str) or not all(isinstance(chip, str) for chip in chips):
+        raise UserError(f'{where} must be a list of texts, as ["invents a finding", "too long"].')
+    texts = [" ".join(chip.split()) for chip in chips]
+    if not all(texts):
+        raise UserError(f"{where}: a reason is empty. Leave it out.")
+    if long := [text for text in texts if len(text) > MAX_CHIP]:
+        raise UserError(
+            f"{where}: “{long[0]}” has {len(long[0])} characters, and a reason to choose from has at most {MAX_CHIP}."
+        )
+    if len(texts) > MAX_CHIPS:
+        raise UserError(f"{where}: {len(texts)} reasons are more than anybody looks through. Keep at most {MAX_CHIPS}.")
+    _unique(where, texts, str.casefold)
+    return texts
 
 
 def _check_label_fields(task: Study.Task, label_fields: list[Table]) -> None:
@@ -268,6 +294,29 @@ DEFAULT_TEMPLATES: dict[Study.Task, str] = {
     Study.Task.TRIAGE: "{text}",
     Study.Task.REASONING: "{text}",
     Study.Task.SUMMARISATION: "{text}",
+}
+_LABELLED_CHIPS = ["doesn't follow from the text", "overlooks something in the text", "more than one label fits"]
+DEFAULT_CHIPS: dict[Study.Task, list[str]] = {
+    Study.Task.CLASSIFICATION: _LABELLED_CHIPS,
+    Study.Task.TRIAGE: [*_LABELLED_CHIPS, "would delay urgent care", "would burden the wrong person"],
+    Study.Task.REASONING: [
+        *(
+            "wrong conclusion",
+            "right conclusion for a wrong reason",
+            "misreads the case",
+            "misses a diagnosis to exclude",
+        ),
+        *("outdated or against guidelines", "unsafe advice", "unclear"),
+    ],
+    Study.Task.SUMMARISATION: [
+        *(
+            "invents a finding",
+            "leaves out something important",
+            "wrong dose, time or number",
+            "wrong side, person or negation",
+        ),
+        *("too long", "hard to follow", "clinically useful"),
+    ],
 }
 DEFAULT_CRITERIA: dict[Study.Task, list[Table]] = {
     Study.Task.CLASSIFICATION: [],

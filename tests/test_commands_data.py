@@ -125,7 +125,7 @@ LABELS = [{"name": "label", "labels": ["yes", "no"]}]
         ({"label_fields": [{"name": "x", "labels": ["a", 1]}]}, "label 2 is 1"),
         ({"label_fields": [{**LABELS[0], "positive": "maybe"}]}, "none of its labels"),
         ({"label_fields": [{**LABELS[0], "level": "interval"}]}, "nominal"),
-        ({"label_fields": LABELS, "criteria": [{"name": "x", "anchors": ["one"]}]}, "2 to 11 texts"),
+        ({"label_fields": LABELS, "criteria": [{"name": "x", "anchors": ["one"]}]}, "3 to 7 texts"),
         ({"label_fields": LABELS, "user_template": "Same for all"}, "no placeholder"),
         ({"label_fields": LABELS, "user_template": "{text.upper}"}, "no field name"),
         ({"label_fields": LABELS, "user_template": "{text} {label}"}, "tell a model the answer"),
