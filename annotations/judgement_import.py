@@ -14,8 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import assignment as places
-from annotations import judgement_files, judging
+from annotations import judgement_files, judging, places
 from annotations.exporting import criteria_of, models_of, values_of
 from annotations.judging import Answer, Outcome
 from annotations.models import Assignment, Campaign, Item, Judgement, Membership, Revision, Study
@@ -331,7 +330,7 @@ def _keep_judgement(history: list[Given], person: User, result: Imported) -> Non
             result.dropped["already_there"] = result.dropped.get("already_there", 0) + len(criteria_of(item.campaign))
             return
         raise UserError(f"{first.annotator} has judged case “{item.case}” already, differently.")
-    surplus = places.places_taken(item, besides=person) >= item.campaign.overlap
+    surplus = places.is_full(item, besides=person)
     moment = timezone.now()
     if assignment is None:
         assignment = Assignment(item=item, annotator=person)

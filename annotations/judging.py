@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import assignment as places
+from annotations import places
 from annotations.models import Assignment, Campaign, Judgement, Revision
 
 Outcome = Revision.Outcome
@@ -127,7 +127,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
         raise UserError(CONFLICT)
     if not campaign.is_open:
         raise UserError(CLOSED)
-    surplus = places.places_taken(row.item, besides=row.annotator) >= campaign.overlap
+    surplus = places.is_full(row.item, besides=row.annotator)
     if judgement is None:
         judgement = Judgement.objects.create(assignment=row, item=row.item, annotator=row.annotator, surplus=surplus)
         write_revision(judgement, 1, answer, actor=actor)
@@ -264,7 +264,11 @@ def skip(assignment: Assignment, *, reason: str = "") -> Assignment:
 def take_up_skipped(campaign: Campaign, annotator: User) -> int:
     """Offer an annotator their skipped items again, as far as those still have a place. Returns how many."""
     skipped = Assignment.objects.filter(
-        item__campaign=campaign, annotator=annotator, skipped_at__isnull=False, submitted_at__isnull=True
+        item__campaign=campaign,
+        annotator=annotator,
+        skipped_at__isnull=False,
+        submitted_at__isnull=True,
+        released_at__isnull=True,
     )
     # An expired lease: the item is theirs again only while it has a place (see assignment.next_assignment).
     return skipped.update(skipped_at=None, lease_expires_at=timezone.now())
@@ -279,7 +283,7 @@ def save_draft(assignment: Assignment, draft: Mapping[str, Any], *, active_secon
     if not holds:
         # A lease that ran out comes back only while nobody else has taken its place.
         places.lock_items(campaign.items.filter(pk=assignment.item_id))
-        holds = places.places_taken(assignment.item, besides=assignment.annotator) < campaign.overlap
+        holds = not places.is_full(assignment.item, besides=assignment.annotator)
     return bool(
         Assignment.objects.filter(pk=assignment.pk, submitted_at__isnull=True).update(
             draft=dict(draft),
