@@ -68,8 +68,3 @@ def gold_scores(campaign: Campaign, *, annotators: Iterable[int] | None = None) 
         right = is_right(row, row.judgement.item.gold, campaign.kind)
         found.setdefault(row.judgement.annotator_id, []).append(right)
     return {annotator: Score(sum(right), len(right)) for annotator, right in found.items()}
-
-
-def in_words(outcome: str, strength: str, values: Mapping[str, Any], campaign: Campaign, a_is_left: bool | None) -> str:
-    """An answer as annotators read it, sides as they were shown."""
-    raise NotImplementedError

@@ -134,7 +134,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
     else:
         judgement.surplus = surplus
         judgement.save(update_fields=["surplus"])
-        _add_revision(judgement, answer, actor=actor, change_reason="judged again after an undo")
+        _add_revision(judgement, answer, actor=actor, change_reason="judged again")
     row.submitted_at, row.skipped_at, row.draft, row.skip_reason = timezone.now(), None, None, ""
     row.active_seconds = _plausible(active_seconds, at_least=row.active_seconds)
     row.save(update_fields=["submitted_at", "skipped_at", "draft", "skip_reason", "active_seconds"])

@@ -84,7 +84,7 @@ def _standing(part: Participation) -> Standing:
         row.item_id: row
         for row in Assignment.objects.filter(
             item__campaign=campaign, item__training=True, annotator=part.user_id
-        ).select_related("item")
+        ).select_related("item__case")
     }
     # What a lead took back is not asked for.
     asked = [

@@ -53,6 +53,8 @@ def _submit(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
         judging.save_draft(assignment, draft, active_seconds=seconds)
         sheet = Sheet(campaign.kind, campaign.rubric, draft)
         return _item(request, assignment, sheet, status=409, refused=error.message)
+    if assignment.item.training:
+        return redirect("annotations:judge_feedback", public_id=public_id, pk=assignment.pk)
     return _back(public_id, saved=assignment.pk)
 
 
@@ -135,11 +137,14 @@ def _reference(case: Case) -> list[str]:
 
 
 def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:
+    progress = progress_of(campaign, request.user)
+    if progress.training and campaign.is_open:
+        return redirect("annotations:judge_training", public_id=campaign.public_id)
     mine = Assignment.objects.filter(item__campaign=campaign, annotator=request.user, submitted_at__isnull=True)
     context = {
         "campaign": campaign,
         "study": campaign.study,
-        "progress": progress_of(campaign, request.user),
+        "progress": progress,
         "skipped": mine.filter(skipped_at__isnull=False).count(),
         "saved": _saved(request) if campaign.is_open else "",
         "note": NOTES.get(request.GET.get("note", ""), ""),
