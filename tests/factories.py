@@ -125,8 +125,9 @@ def make_item(campaign: Campaign, case: Case | None = None, **fields: Any) -> It
     else:
         case = case or make_cases(campaign.study, 1)[0]
         rows = list(campaign.models.order_by("name"))
-        a = make_completion(case, rows[0]) if campaign.kind != "label" else None
-        b = make_completion(case, rows[1]) if campaign.kind == "comparison" else None
+        index = next(_numbers)  # another sample where the case has one already
+        a = make_completion(case, rows[0], index=index) if campaign.kind != "label" else None
+        b = make_completion(case, rows[1], index=index) if campaign.kind == "comparison" else None
     last = campaign.items.order_by("-position").first()
     values: dict[str, Any] = {
         "position": last.position + 1 if last else 0,
