@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.errors import InvalidTransition, UserError
 from accounts.models import User, audit
-from annotations import assignment as places
+from annotations import places
 from annotations.models import Assignment, Campaign
 from annotations.models.membership import Role
 

@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import assignment as places
-from annotations import judgement_files, judging
+from annotations import judgement_files, judging, places
 from annotations.judgement_reading import Findings, Given, gather, left_out
 from annotations.judging import Outcome
 from annotations.models import Assignment, Campaign, Judgement, Membership, Revision, Study
@@ -145,7 +144,7 @@ def _keep_judgement(history: list[Given], person: User, result: Imported) -> Non
             result.drop("already_there", sum(row.rows for row in history))
             return
         raise UserError(f"{first.annotator} has judged case “{item.case}” already, differently.")
-    surplus = places.places_taken(item, besides=person) >= item.overlap
+    surplus = places.is_full(item, besides=person)
     moment = timezone.now()
     if assignment is None:
         assignment = Assignment(item=item, annotator=person)

@@ -9,8 +9,7 @@ from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import assignment as places
-from annotations import ideals
+from annotations import ideals, places
 from annotations.answers import (
     ANY_KIND,
     COMPARISON_OUTCOMES,
@@ -95,9 +94,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
         raise UserError(CONFLICT)
     if not campaign.is_open:
         raise UserError(CLOSED)
-    # An item outside overlap (repeat, gold, training) has no places that could all be taken.
-    taken = places.places_taken(row.item, besides=row.annotator)
-    surplus = row.item.is_regular and taken >= row.item.overlap
+    surplus = places.is_full(row.item, besides=row.annotator)
     if judgement is None:
         judgement = Judgement.objects.create(assignment=row, item=row.item, annotator=row.annotator, surplus=surplus)
         write_revision(judgement, 1, answer, actor=actor)
@@ -105,7 +102,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
         judgement.item = row.item  # with the rubric in force, under which the answer is kept
         judgement.surplus = surplus
         judgement.save(update_fields=["surplus"])
-        _add_revision(judgement, answer, actor=actor, change_reason="judged again after an undo")
+        _add_revision(judgement, answer, actor=actor, change_reason="judged again")
     row.submitted_at, row.skipped_at, row.draft, row.skip_reason = timezone.now(), None, None, ""
     row.active_seconds = _plausible(active_seconds, at_least=row.active_seconds)
     row.save(update_fields=["submitted_at", "skipped_at", "draft", "skip_reason", "active_seconds"])
@@ -246,7 +243,11 @@ def skip(assignment: Assignment, *, reason: str = "") -> Assignment:
 def take_up_skipped(campaign: Campaign, annotator: User) -> int:
     """Offer an annotator their skipped items again, as far as those still have a place. Returns how many."""
     skipped = Assignment.objects.filter(
-        item__campaign=campaign, annotator=annotator, skipped_at__isnull=False, submitted_at__isnull=True
+        item__campaign=campaign,
+        annotator=annotator,
+        skipped_at__isnull=False,
+        submitted_at__isnull=True,
+        released_at__isnull=True,
     )
     # An expired lease: the item is theirs again only while it has a place (see assignment.next_assignment).
     return skipped.update(skipped_at=None, lease_expires_at=timezone.now())
@@ -261,8 +262,7 @@ def save_draft(assignment: Assignment, draft: Mapping[str, Any], *, active_secon
     if not holds:
         # A lease that ran out comes back only while nobody else has taken its place.
         places.lock_items(campaign.items.filter(pk=assignment.item_id))
-        taken = places.places_taken(assignment.item, besides=assignment.annotator)
-        holds = not assignment.item.is_regular or taken < assignment.item.overlap
+        holds = not places.is_full(assignment.item, besides=assignment.annotator)
     return bool(
         Assignment.objects.filter(pk=assignment.pk, submitted_at__isnull=True).update(
             draft=dict(draft),

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from annotations.views import campaigns, history, judge, screen
+from annotations.views import campaigns, history, judge, qualifying, screen
 
 urlpatterns: list[URLPattern] = [
     path("s/<slug:slug>/campaigns/", campaigns.campaigns, name="campaigns"),
@@ -17,6 +17,9 @@ urlpatterns: list[URLPattern] = [
     path("judge/<uuid:public_id>/skip/", judge.skip, name="judge_skip"),
     path("judge/<uuid:public_id>/again/", judge.again, name="judge_again"),
     path("judge/<uuid:public_id>/undo/", judge.undo, name="judge_undo"),
+    path("judge/<uuid:public_id>/training/", qualifying.training, name="judge_training"),
+    path("judge/<uuid:public_id>/training/again/", qualifying.again, name="judge_training_again"),
+    path("judge/<uuid:public_id>/feedback/<uuid:pk>/", qualifying.feedback, name="judge_feedback"),
     path("judge/<uuid:public_id>/history/", history.history, name="history"),
     path("judge/<uuid:public_id>/history/<uuid:pk>/", history.revise, name="judge_revise"),
 ]

@@ -65,11 +65,12 @@ def _arm(found: Outputs, arm: str) -> dict[str, Any]:
 
 
 def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
-    regular = campaign.items.filter(repeat_of__isnull=True, gold__isnull=True)
+    regular = campaign.items.regular()
+    wanted = dict(regular.values_list("pk", "overlap"))
     counting = Counter(answer.item_id for answer in rows if not answer.surplus)
     outcomes = Counter(answer.outcome for answer in rows)
     assigned = Assignment.objects.filter(item__in=regular)
-    n_items = regular.count()
+    n_items = len(wanted)
     withdrawn = Revision.objects.filter(judgement__item__in=regular, is_current=True, outcome=Outcome.WITHDRAWN).count()
     sides = assigned.filter(judgement__isnull=False, item__completion_b__isnull=False)
     return {
@@ -80,8 +81,8 @@ def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
         "not_planned": {reason: len(ids) for reason, ids in sorted(campaign.dropped.items())},
         "items": n_items,
         "overlap": campaign.overlap,
-        "judged_in_full": sum(count >= campaign.overlap for count in counting.values()),
-        "judged_in_part": sum(count < campaign.overlap for count in counting.values()),
+        "judged_in_full": sum(count >= wanted[item] for item, count in counting.items()),
+        "judged_in_part": sum(count < wanted[item] for item, count in counting.items()),
         "not_judged": n_items - len(counting),
         "judgements": len(rows),
         "surplus": sum(answer.surplus for answer in rows),

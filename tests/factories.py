@@ -115,3 +115,24 @@ def make_campaign(
             campaign=campaign, case=case, completion_a=a, completion_b=b, position=position, overlap=campaign.overlap
         )
     return campaign
+
+
+def make_item(campaign: Campaign, case: Case | None = None, **fields: Any) -> Item:
+    """One more item at the end of a campaign, of the kind of the others; a repeat shows what its original shows."""
+    original = fields.get("repeat_of")
+    if original is not None:
+        case, a, b = original.case, original.completion_a, original.completion_b
+    else:
+        case = case or make_cases(campaign.study, 1)[0]
+        rows = list(campaign.models.order_by("name"))
+        index = next(_numbers)  # another sample where the case has one already
+        a = make_completion(case, rows[0], index=index) if campaign.kind != "label" else None
+        b = make_completion(case, rows[1], index=index) if campaign.kind == "comparison" else None
+    last = campaign.items.order_by("-position").first()
+    values: dict[str, Any] = {
+        "position": last.position + 1 if last else 0,
+        "overlap": 0 if original is not None or fields.get("gold") else campaign.overlap,
+        "completion_a": a,
+        "completion_b": b,
+    }
+    return Item.objects.create(campaign=campaign, case=case, **(values | fields))

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -56,7 +56,8 @@ def _submit(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
         judging.save_draft(assignment, draft, active_seconds=seconds)
         sheet = Sheet(campaign.kind, campaign.rubric, draft)
         return item_page(request, assignment, sheet, status=409, refused=error.message)
-    if assignment.item.training and (feedback := _feedback_url(assignment)):
+    if assignment.item.training:
+        feedback = reverse("annotations:judge_feedback", args=[public_id, assignment.pk])
         # A page of its own, not a part of this one.
         return HttpResponseClientRedirect(feedback) if request.htmx else redirect(feedback)
     return _back(public_id, saved=assignment.pk)
@@ -67,14 +68,6 @@ def read_fields(request: HttpRequest, assignment: Assignment) -> dict[str, Any]:
     campaign = assignment.item.campaign
     fields = forms_judging.read_draft(request.POST, campaign.kind, campaign.rubric)
     return forms_judging.without_unchanged_ideal(fields, shown_texts(assignment))
-
-
-def _feedback_url(assignment: Assignment) -> str:
-    """Where the known answer of a training item is shown; empty where this site has no such page."""
-    try:
-        return reverse("annotations:judge_feedback", args=[assignment.item.campaign.public_id, assignment.pk])
-    except NoReverseMatch:
-        return ""
 
 
 def _back(public_id: uuid.UUID, **query: Any) -> HttpResponseRedirect:
@@ -159,11 +152,14 @@ def _reference(case: Case) -> list[str]:
 
 
 def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:
+    progress = progress_of(campaign, request.user)
+    if progress.training and campaign.is_open:
+        return redirect("annotations:judge_training", public_id=campaign.public_id)
     mine = Assignment.objects.filter(item__campaign=campaign, annotator=request.user, submitted_at__isnull=True)
     context = {
         "campaign": campaign,
         "study": campaign.study,
-        "progress": progress_of(campaign, request.user),
+        "progress": progress,
         "skipped": mine.filter(skipped_at__isnull=False).count(),
         "saved": _saved(request) if campaign.is_open else "",
         "note": NOTES.get(request.GET.get("note", ""), ""),
