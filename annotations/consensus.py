@@ -82,6 +82,14 @@ def strictest(rules: Iterable[str]) -> str:
     return next((rule.value for rule in STRICTEST if rule in found), Rule.MAJORITY.value)
 
 
+def may_be_decided(kind: str, rule: str) -> bool:
+    """Whether a campaign can leave an item open for its lead.
+
+    By the majority, Likert points can't: they are averaged unless a rule asks all annotators for the same.
+    """
+    return rule in DECIDED_BY_LEAD and not (kind == Campaign.Kind.LIKERT and rule == Rule.MAJORITY)
+
+
 def comparison(outcomes: Iterable[str]) -> str | None:
     """The majority outcome of a comparison; outcomes that are no opinion (cannot judge, defective) are missing.
 

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import access
+from annotations import access, unblinding
 from annotations.models import Campaign, Case, Completion, Item, Model, RubricVersion, Study
 
 Kind = Campaign.Kind
@@ -129,6 +129,7 @@ def check(
     strangers = [person.username for person in annotators if person.pk not in members]
     if strangers:
         raise UserError("These people are not members of the study; add them on its People page first.", strangers)
+    unblinding.require_blind(study, annotators)
 
 
 def require_items(layout: Layout, split: str) -> None:

@@ -96,7 +96,7 @@ class _Verdict:
 
 @dataclass(frozen=True)
 class _Agreed:
-    """The answer of a group, or why there is none; ``decision``: the lead's, where it was theirs and not the group's."""
+    """The answer of a group, or why there is none; ``decision`` is the lead's, where they decided it."""
 
     value: Hashable | None
     reason: str = ""
@@ -422,7 +422,7 @@ class _Collector:
 
 
 def _vote(revision: Revision | Adjudication, answer: str = "") -> Hashable:
-    """What a revision (or a lead's decision) says to the question: a completion's id, the value of ``answer``, or an outcome."""
+    """What a revision, or a lead's decision, says to the question: a completion's id, a value, or an outcome."""
     if revision.outcome == Outcome.JUDGED:
         return revision.values.get(answer, Outcome.CANNOT_JUDGE)
     return revision.chosen_id or Outcome(revision.outcome)

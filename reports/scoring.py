@@ -83,8 +83,10 @@ def answers(campaign: Campaign) -> list[Answer]:
             Least("created_at", "judgement__created_at"),
         )
     )
-    rule = campaign.consensus
-    return [Answer(*row, rule=rule, decision=decisions.get(row[1])) for row in rows.iterator(chunk_size=5000)]
+    return [
+        replace(Answer(*row), rule=campaign.consensus, decision=decisions.get(row[1]))
+        for row in rows.iterator(chunk_size=5000)
+    ]
 
 
 def without_defective(judged: Sequence[Answer]) -> list[Answer]:
