@@ -12,7 +12,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from accounts.models import User
-from annotations.models import Assignment, Campaign, Case, Generation, Invitation, Membership, Study
+from annotations.models import Assignment, Campaign, Case, Generation, Invitation, Item, Membership, Study
 from annotations.models.membership import Role
 
 RANK = {Role.ANNOTATOR: 0, Role.VIEWER: 1, Role.LEAD: 2}
@@ -85,6 +85,35 @@ def require_unblinded(user: User, study: Study) -> None:
         )
 
 
+def require_adjudicator(user: User, campaign: Campaign) -> None:
+    """Raises PermissionDenied unless the person leads the study and has judged nothing in the campaign.
+
+    Who judges in another open campaign of the study is refused too: they would read others' answers (C6).
+    """
+    if role_in(user, campaign.study) != Role.LEAD:
+        raise PermissionDenied("What annotators leave open is decided by the study's leads.")
+    took_part = Assignment.objects.filter(item__campaign=campaign, annotator=user)
+    if campaign.participations.filter(user=user).exists() or took_part.exists():
+        raise PermissionDenied("You are an annotator of this campaign, so another lead decides what it leaves open.")
+    require_unblinded(user, campaign.study)
+
+
+def may_adjudicate(user: User, campaign: Campaign) -> bool:
+    """Whether ``require_adjudicator`` would let the person."""
+    try:
+        require_adjudicator(user, campaign)
+    except PermissionDenied:
+        return False
+    return True
+
+
+def require_may_unblind(user: User, campaign: Campaign) -> None:
+    """Raises PermissionDenied for whoever may not look at an open campaign's arms, whatever the reason."""
+    if role_in(user, campaign.study) != Role.LEAD:
+        raise PermissionDenied("While a campaign is open, only the study's leads may look at its arms.")
+    require_unblinded(user, campaign.study)
+
+
 def campaigns_to_judge(user: User) -> QuerySet[Campaign]:
     """Every campaign the person judges in, open ones first; none of a study they were removed from."""
     judged = Campaign.objects.filter(annotators=user, study__in=studies_for(user))
@@ -99,6 +128,29 @@ def campaign_to_judge(user: User, public_id: uuid.UUID) -> Campaign:
 def campaign_for(user: User, study: Study, public_id: uuid.UUID) -> Campaign:
     """A campaign of a study the person already has."""
     return get_object_or_404(Campaign, study=study, public_id=public_id)
+
+
+def item_for(user: User, campaign: Campaign, position: int) -> Item:
+    """An item of a campaign the person already has, by its place in it."""
+    rows = campaign.items.select_related("case", "completion_a", "completion_b", "campaign__study")
+    return get_object_or_404(rows, position=position)
+
+
+def given_item_for(user: User, campaign: Campaign, pk: str) -> Assignment:
+    """What an annotator of a campaign the person already has was given, by the id a form sent."""
+    try:
+        key = uuid.UUID(pk)
+    except ValueError:
+        raise Http404 from None
+    rows = Assignment.objects.select_related("item__campaign", "annotator")
+    return get_object_or_404(rows, pk=key, item__campaign=campaign)
+
+
+def person_for(user: User, study: Study, pk: str) -> User:
+    """Somebody who is or was a member of a study the person leads, by the id a form sent."""
+    if not (pk.isascii() and pk.isdigit()):
+        raise Http404
+    return get_object_or_404(User.objects.filter(memberships__study=study), pk=int(pk))
 
 
 def assignment_to_judge(user: User, public_id: uuid.UUID, pk: str) -> Assignment:

@@ -1,7 +1,7 @@
 """The two states of a campaign: open and closed. Each change is guarded, stamped and in the audit trail."""
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from accounts.errors import InvalidTransition, UserError
@@ -12,7 +12,7 @@ from annotations.models.membership import Role
 
 
 @transaction.atomic
-def close(campaign: Campaign, *, actor: User | None) -> Campaign:
+def close(campaign: Campaign, *, actor: User | None, reason: str = "") -> Campaign:
     """No more answers; its annotators may see which model wrote what from now on.
 
     The leases end, and the places they held go to surplus judgements. The update locks the row, as every submit does:
@@ -28,8 +28,16 @@ def close(campaign: Campaign, *, actor: User | None) -> Campaign:
         item__campaign=campaign, submitted_at__isnull=True, skipped_at__isnull=True, lease_expires_at__gt=now
     ).update(lease_expires_at=now)
     places.promote_surplus(campaign)
-    audit(actor, "close campaign", campaign)
+    audit(actor, "close campaign", campaign, **({"reason": reason.strip()} if reason.strip() else {}))
     return campaign
+
+
+def all_in(campaign: Campaign) -> bool:
+    """Whether every judgement that the campaign wants has been made."""
+    counted = Q(judgements__surplus=False, judgements__assignment__submitted_at__isnull=False)
+    return (
+        not campaign.items.regular().annotate(n=Count("judgements", filter=counted)).filter(n__lt=F("overlap")).exists()
+    )
 
 
 @transaction.atomic

@@ -5,7 +5,15 @@ from collections.abc import Hashable, Iterable, Sequence
 from statistics import median
 from typing import TypeVar
 
+from annotations.models import Campaign
+
 Value = TypeVar("Value", bound=Hashable)
+Rule = Campaign.Consensus
+
+# Where judgements of campaigns with different rules come together, the one that asks for most holds.
+STRICTEST = (Rule.UNANIMOUS, Rule.ADJUDICATED, Rule.MAJORITY, Rule.MEAN)
+# The rules under which a lead may decide what the annotators left open.
+DECIDED_BY_LEAD = (Rule.MAJORITY, Rule.ADJUDICATED)
 
 # What annotators can agree on in a comparison; cannot judge is missing, defective is excluded (C11).
 COMPARISON_CATEGORIES = ("prefer_a", "prefer_b", "tie", "both_unacceptable")
@@ -38,6 +46,48 @@ def unanimous(values: Iterable[Value | None]) -> Value | None:
     """
     answers = {value for value in values if value is not None}
     return answers.pop() if len(answers) == 1 else None
+
+
+def agreed(rule: str, values: Iterable[Value | None]) -> Value | None:
+    """What the answers agree on by a campaign's rule; None where the rule leaves it open.
+
+    A mean is no agreement, and where it is the rule nothing is left open: what is asked of it here (the outcome of a
+    comparison, a label) goes by the majority.
+
+    >>> agreed("majority", ["yes", "yes", "no"]), agreed("adjudicated", ["yes", "yes", "no"])
+    ('yes', None)
+    """
+    return unanimous(values) if rule in (Rule.UNANIMOUS, Rule.ADJUDICATED) else majority(values)
+
+
+def settled(rule: str, values: Iterable[Value | None], decision: Value | None = None) -> Value | None:
+    """What is agreed; where the rule leaves it open and lets a lead decide, the lead's decision.
+
+    >>> settled("adjudicated", ["yes", "no"], "no"), settled("unanimous", ["yes", "no"], "no")
+    ('no', None)
+    >>> settled("majority", ["yes", "yes", "no"], "no")  # never against the annotators
+    'yes'
+    """
+    found = agreed(rule, values)
+    return decision if found is None and rule in DECIDED_BY_LEAD else found
+
+
+def strictest(rules: Iterable[str]) -> str:
+    """The rule for judgements that come from campaigns with these rules; majority where there are none.
+
+    >>> strictest(["majority", "adjudicated"])
+    'adjudicated'
+    """
+    found = set(rules)
+    return next((rule.value for rule in STRICTEST if rule in found), Rule.MAJORITY.value)
+
+
+def may_be_decided(kind: str, rule: str) -> bool:
+    """Whether a campaign can leave an item open for its lead.
+
+    By the majority, Likert points can't: they are averaged unless a rule asks all annotators for the same.
+    """
+    return rule in DECIDED_BY_LEAD and not (kind == Campaign.Kind.LIKERT and rule == Rule.MAJORITY)
 
 
 def comparison(outcomes: Iterable[str]) -> str | None:

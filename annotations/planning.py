@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import access, designs, known_answers, naming, workload
+from annotations import access, designs, known_answers, naming, unblinding, workload
 from annotations.designs import Design, PlanError
 from annotations.known_answers import Known
 from annotations.lots import drawn
@@ -232,6 +232,7 @@ def check(
         raise PlanError(
             "annotators", "These people are not members of the study; add them on its People page first.", strangers
         )
+    unblinding.require_blind(study, annotators)
 
 
 def require_items(layout: Layout, split: str) -> None:

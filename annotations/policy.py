@@ -33,7 +33,10 @@ NOT_BY_DEFAULT = {("preference", Task.SUMMARISATION, "references")}
 # The campaigns a source reads. Ideals come from campaigns of any kind: wherever somebody corrected an output.
 CAMPAIGN_KIND: dict[str, str] = {"comparisons": Kind.COMPARISON, "labels": Kind.LABEL, "correctness": Kind.CORRECTNESS}
 
-CHOICES: dict[str, tuple[str, ...]] = {"consensus": ("majority", "unanimous"), "min_strength": ("slightly", "clearly")}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "consensus": ("campaign", "majority", "unanimous", "adjudicated"),
+    "min_strength": ("slightly", "clearly"),
+}
 
 # Why something didn't become a row, for people.
 REASONS: dict[str, str] = {
@@ -78,7 +81,8 @@ class Policy:
     """``sources`` empty means the task's defaults; ``resolved`` fills them in: a manifest says what was used."""
 
     sources: tuple[str, ...] = ()
-    consensus: str = "majority"
+    # "campaign": each campaign's own rule, the strictest where judgements of several come together.
+    consensus: str = "campaign"
     min_annotators: int = 1
     # "clearly": at least half of those who preferred the chosen completion preferred it clearly.
     min_strength: str = "slightly"

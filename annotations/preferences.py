@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from django.db.models import Q, QuerySet
 
 from annotations import consensus, judging, parsing, prompts
-from annotations.models import Campaign, Case, Completion, Item, Model, Revision, Study
+from annotations.models import Adjudication, Campaign, Case, Completion, Item, Model, Revision, Study
 from annotations.policy import Policy, campaign_kinds
 
 __all__ = ["Policy", "Row", "Rows", "rows"]
@@ -33,6 +33,7 @@ class Row:
     chosen_id: int | None = None
     rejected_id: int | None = None
     judgement_ids: tuple[int, ...] = ()
+    adjudication_ids: tuple[int, ...] = ()  # the lead's decisions, where the annotators left it open
 
     @property
     def split(self) -> str:
@@ -91,6 +92,7 @@ class _Target:
     labels: dict[str, str]
     source: str
     judgement_ids: tuple[int, ...] = ()
+    adjudication_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,20 @@ class _Verdict:
     completion: Completion
     value: str
     judgement_ids: tuple[int, ...]
+    adjudication_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Agreed:
+    """The answer of a group, or why there is none; ``decision`` is the lead's, where they decided it."""
+
+    value: Hashable | None
+    reason: str = ""
+    decision: Adjudication | None = None
+
+    @property
+    def adjudication_ids(self) -> tuple[int, ...]:
+        return (self.decision.pk,) if self.decision else ()
 
 
 class _Collector:
@@ -114,6 +130,9 @@ class _Collector:
         self.campaigns = [campaign for campaign in campaigns if campaign.kind in self.read]
         self.corrections = self._corrections(campaigns)
         corrected = {revision.judgement.item_id for revision in self.corrections}
+        self.rules = {campaign.pk: campaign.consensus for campaign in self.campaigns}
+        decided = Adjudication.objects.filter(item__campaign__in=self.campaigns, is_current=True)
+        self.decisions = {row.item_id: row for row in decided.order_by("pk")}
         for campaign in campaigns:
             if campaign.kind not in self.read:
                 items = {revision.judgement.item_id: revision for revision in judging.current_revisions(campaign)}
@@ -126,7 +145,8 @@ class _Collector:
             row = Row(ideal.case, "ideals", completion=ideal.text, chosen_id=ideal.pk)
             self._emit(replace(row, judgement_ids=(revision.judgement_id,)))
         for case, target in self._targets():
-            self._emit(Row(case, target.source, completion=target.text, judgement_ids=target.judgement_ids))
+            row = Row(case, target.source, completion=target.text, judgement_ids=target.judgement_ids)
+            self._emit(replace(row, adjudication_ids=target.adjudication_ids))
         return self.out
 
     def preferences(self) -> Rows:
@@ -148,17 +168,19 @@ class _Collector:
         """One pair of completions, whoever compared it in whichever campaign, gives at most one row."""
         for group in self._groups(Campaign.Kind.COMPARISON, lambda item: (item.completion_a_id, item.completion_b_id)):
             item = group[0].judgement.item
-            winner = self._decide([_vote(revision) for revision in group], item.case)
-            a, b = item.completion_a, item.completion_b
+            agreed = self._decide(group)
+            winner, a, b = agreed.value, item.completion_a, item.completion_b
             if winner is None or a is None or b is None:
                 continue
-            for_winner = [revision for revision in group if revision.chosen_id == winner]
+            for_winner: Sequence[Revision | Adjudication] = [r for r in group if r.chosen_id == winner]
+            if agreed.decision:
+                for_winner = [agreed.decision]
             clearly = sum(revision.strength == Revision.Strength.CLEARLY for revision in for_winner)
             if self.policy.min_strength == "clearly" and 2 * clearly < len(for_winner):
                 self.out.drop("weak_strength", item.case)
                 continue
             chosen, rejected = (a, b) if a.pk == winner else (b, a)
-            self._emit_pair("comparisons", item.case, chosen, rejected, _ids(group))
+            self._emit_pair("comparisons", item.case, chosen, rejected, _ids(group), agreed.adjudication_ids)
 
     def _corrections(self, campaigns: Sequence[Campaign]) -> list[Revision]:
         """What annotators corrected, train before validation; empty, and counted, where the policy doesn't ask."""
@@ -203,13 +225,14 @@ class _Collector:
         verdicts = {}
         for group in self._groups(Campaign.Kind.CORRECTNESS, lambda item: (item.completion_a_id,)):
             item = group[0].judgement.item
-            value = self._decide([_vote(revision, "correctness") for revision in group], item.case)
-            if value is None or item.completion_a is None:
+            agreed = self._decide(group, "correctness")
+            if agreed.value is None or item.completion_a is None:
                 continue
-            if value == "partly" and not self.policy.partly_as_wrong:
+            if agreed.value == "partly" and not self.policy.partly_as_wrong:
                 self.out.drop("partly", item.case)
                 continue
-            verdicts[item.completion_a.pk] = _Verdict(item.completion_a, str(value), _ids(group))
+            verdict = _Verdict(item.completion_a, str(agreed.value), _ids(group), agreed.adjudication_ids)
+            verdicts[item.completion_a.pk] = verdict
         return verdicts
 
     def _correct_against_wrong(self, verdicts: dict[int, _Verdict]) -> None:
@@ -224,7 +247,8 @@ class _Collector:
             for good in correct:
                 for bad in wrong:
                     ids = good.judgement_ids + bad.judgement_ids
-                    self._emit_pair("correctness", case, good.completion, bad.completion, ids)
+                    decisions = good.adjudication_ids + bad.adjudication_ids
+                    self._emit_pair("correctness", case, good.completion, bad.completion, ids, decisions)
 
     def _targets_against_wrong(self, verdicts: dict[int, _Verdict]) -> None:
         """The agreed label or the reference, each against every wrong output of the same case."""
@@ -243,13 +267,15 @@ class _Collector:
                         self.out.drop("output_not_judged", case)
                     continue
                 ids, verdict = target.judgement_ids, judged.value if judged else self._match(case, target, completion)
+                decisions = target.adjudication_ids
                 if judged:
                     ids += judged.judgement_ids
+                    decisions += judged.adjudication_ids
                 if verdict not in ("incorrect", "partly"):
                     self.out.drop("output_correct" if verdict == "correct" else verdict, case)
                     continue
                 row = Row(case, target.source, chosen=target.text, rejected=completion.text, judgement_ids=ids)
-                self._emit(replace(row, rejected_id=completion.pk))
+                self._emit(replace(row, rejected_id=completion.pk, adjudication_ids=decisions))
 
     def _asked(self) -> set[int] | None:
         """The completions that clinicians were asked to judge; None without a correctness campaign."""
@@ -316,14 +342,17 @@ class _Collector:
                 undecided[case.pk] = "defective"  # by C11's rule, however much consensus the policy asks for
                 continue
             labels: dict[str, str] = {}
+            decisions: set[int] = set()
             for name in names:
-                value, reason = self._weigh([_vote(revision, name) for revision in group])
-                if reason:
-                    undecided[case.pk] = reason
+                found = self._weigh(group, name)
+                if found.reason:
+                    undecided[case.pk] = found.reason
                     break  # counted once for the case, not once for each field
-                labels[name] = str(value)
+                labels[name] = str(found.value)
+                decisions.update(found.adjudication_ids)
             if len(labels) == len(names):
-                agreed[case.pk] = _Target(prompts.render_labels(self.study, labels), labels, "labels", _ids(group))
+                text = prompts.render_labels(self.study, labels)
+                agreed[case.pk] = _Target(text, labels, "labels", _ids(group), tuple(sorted(decisions)))
         return agreed, undecided
 
     # --- judgements
@@ -367,33 +396,54 @@ class _Collector:
             item = revision.judgement.item
             self.out.drop("repeat" if item.repeat_of_id is not None else "gold", item.case)
 
-    def _decide(self, votes: Sequence[Hashable], case: Case) -> Hashable | None:
-        """The agreed answer, or None, counted with its reason."""
-        agreed, reason = self._weigh(votes)
-        if reason:
-            self.out.drop(reason, case)
+    def _decide(self, group: Sequence[Revision], answer: str = "") -> _Agreed:
+        """``_weigh``, with the reason counted where there is no answer."""
+        agreed = self._weigh(group, answer)
+        if agreed.reason:
+            self.out.drop(agreed.reason, group[0].judgement.item.case)
         return agreed
 
-    def _weigh(self, votes: Sequence[Hashable]) -> tuple[Hashable | None, str]:
-        """(the agreed answer, "") or (None, why there is none). Who can't judge has no vote (C11)."""
-        cast = [vote for vote in votes if vote != Outcome.CANNOT_JUDGE]
-        agreed = consensus.unanimous(cast) if self.policy.consensus == "unanimous" else consensus.majority(cast)
-        if not cast:
-            return None, "cannot_judge"
-        if len(cast) < self.policy.min_annotators:
-            return None, "too_few_annotators"
+    def _weigh(self, group: Sequence[Revision], answer: str = "") -> _Agreed:
+        """The agreed answer, or why there is none. Who can't judge has no vote (C11), and a lead's decision is one."""
+        cast = [vote for vote in (_vote(revision, answer) for revision in group) if vote != Outcome.CANNOT_JUDGE]
+        rule, decision = self._rule(group), self._decision(group)
+        agreed = consensus.settled(rule, cast, _vote(decision, answer) if decision else None)
+        if agreed is None or consensus.agreed(rule, cast) is not None:
+            decision = None
+        if not cast and decision is None:
+            return _Agreed(None, "cannot_judge")
+        if len(cast) + (decision is not None) < self.policy.min_annotators:
+            return _Agreed(None, "too_few_annotators")
         if agreed is None:
-            return None, "no_consensus"
+            return _Agreed(None, "no_consensus")
         if agreed in (Outcome.TIE, Outcome.BOTH_UNACCEPTABLE, Outcome.DEFECTIVE):
-            return None, str(agreed)
-        return agreed, ""
+            return _Agreed(None, str(agreed))
+        return _Agreed(agreed, decision=decision)
+
+    def _rule(self, group: Sequence[Revision]) -> str:
+        """The policy's rule, or where it leaves that to the campaigns, theirs."""
+        if self.policy.consensus != "campaign":
+            return self.policy.consensus
+        return consensus.strictest(self.rules[revision.judgement.item.campaign_id] for revision in group)
+
+    def _decision(self, group: Sequence[Revision]) -> Adjudication | None:
+        """The lead's decision on the group's question, the last one where it was an item of two campaigns."""
+        found = {revision.judgement.item_id for revision in group} & self.decisions.keys()
+        return max((self.decisions[pk] for pk in found), key=lambda row: row.pk, default=None)
 
     # --- rows
 
     def _emit_pair(
-        self, source: str, case: Case, chosen: Completion, rejected: Completion, ids: tuple[int, ...]
+        self,
+        source: str,
+        case: Case,
+        chosen: Completion,
+        rejected: Completion,
+        ids: tuple[int, ...],
+        decisions: tuple[int, ...] = (),
     ) -> None:
         row = Row(case, source, chosen=chosen.text, rejected=rejected.text, judgement_ids=ids)
+        row = replace(row, adjudication_ids=decisions)
         self._emit(replace(row, chosen_id=chosen.pk, rejected_id=rejected.pk))
 
     def _emit(self, row: Row) -> None:
@@ -428,8 +478,8 @@ class _Collector:
         self.out.rows = kept
 
 
-def _vote(revision: Revision, answer: str = "") -> Hashable:
-    """What a revision says to the question: a completion's id, the value of ``answer``, or an outcome."""
+def _vote(revision: Revision | Adjudication, answer: str = "") -> Hashable:
+    """What a revision, or a lead's decision, says to the question: a completion's id, a value, or an outcome."""
     if revision.outcome == Outcome.JUDGED:
         return revision.values.get(answer, Outcome.CANNOT_JUDGE)
     return revision.chosen_id or Outcome(revision.outcome)

@@ -5,8 +5,8 @@ Surplus judgements are for agreement only and never reach a score.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from django.db.models.functions import Least
 
 from annotations import consensus, judging, parsing
-from annotations.models import Campaign, Case, Completion, Revision
+from annotations.models import Adjudication, Campaign, Case, Completion, Revision
 from reports.analysis import Plan
 from reports.models import Evaluation
 
@@ -28,6 +28,15 @@ NO_CONSENSUS = "no consensus"
 CANNOT_JUDGE = "cannot judge"
 DEFECTIVE = "defective item"
 IDENTICAL = "identical texts, so not compared"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A lead's decision on an item, without its reason."""
+
+    id: int
+    outcome: str
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,18 @@ class Answer:
     values: dict[str, Any]
     surplus: bool
     since: datetime  # when it was judged, or revised where an import says that this was earlier
+    rule: str = Campaign.Consensus.MAJORITY.value  # its campaign's
+    decision: Decision | None = None  # a lead's, about its item
 
 
 def answers(campaign: Campaign) -> list[Answer]:
     """Every current judgement of the campaign, surplus ones included and marked; hidden repeats and gold are not."""
+    decisions = {
+        item_id: Decision(pk, outcome, values)
+        for item_id, pk, outcome, values in Adjudication.objects.filter(
+            item__campaign=campaign, is_current=True
+        ).values_list("item_id", "pk", "outcome", "values")
+    }
     rows = (
         judging.current_revisions(campaign, surplus=True)
         .order_by("judgement__item__position", "judgement_id")
@@ -66,7 +83,10 @@ def answers(campaign: Campaign) -> list[Answer]:
             Least("created_at", "judgement__created_at"),
         )
     )
-    return [Answer(*row) for row in rows.iterator(chunk_size=5000)]
+    return [
+        replace(Answer(*row), rule=campaign.consensus, decision=decisions.get(row[1]))
+        for row in rows.iterator(chunk_size=5000)
+    ]
 
 
 def without_defective(judged: Sequence[Answer]) -> list[Answer]:
@@ -232,42 +252,75 @@ def _why_missing(found: Outputs, arm: str, i: int, group: list[Answer]) -> str:
     return CANNOT_JUDGE if without_defective(group) else DEFECTIVE
 
 
-def _said(group: Sequence[Answer]) -> list[Answer]:
-    """The answers that hold values."""
-    return [answer for answer in without_defective(group) if answer.outcome == Outcome.JUDGED]
+# Rules under which answers that differ give no score, however their mean or majority would stand.
+AGREED_ONLY = (Campaign.Consensus.UNANIMOUS, Campaign.Consensus.ADJUDICATED)
+Read = Callable[[Answer | Decision], Any]
+
+
+def _rule(group: Sequence[Answer]) -> str:
+    return consensus.strictest(answer.rule for answer in group)
+
+
+def _decision(group: Sequence[Answer], read: Read) -> Decision | None:
+    """The lead's decision, where the annotators' answers (“defective” among them) agree on nothing by the rule."""
+    rule = _rule(group)
+    cast = [Outcome.DEFECTIVE if a.outcome == Outcome.DEFECTIVE else read(a) for a in group]
+    if rule not in consensus.DECIDED_BY_LEAD or consensus.agreed(rule, cast) is not None:
+        return None
+    found = [answer.decision for answer in group if answer.decision]
+    return max(found, key=lambda decision: decision.id, default=None)  # of two campaigns' the last
+
+
+def _settled(group: Sequence[Answer], read: Read) -> tuple[Any, str]:
+    """(what the group, or the lead for it, says, "") or (None, why there is nothing)."""
+    if decision := _decision(group, read):
+        return read(decision), DEFECTIVE if decision.outcome == Outcome.DEFECTIVE else NO_CONSENSUS
+    votes = [read(answer) for answer in without_defective(group)]
+    return consensus.agreed(_rule(group), votes), NO_CONSENSUS if any(vote is not None for vote in votes) else ""
 
 
 def correctness(found: Outputs, judged: Sequence[Answer], decided: Plan) -> Scores:
-    """Reasoning judged by clinicians: 1 where the majority says correct.
+    """Reasoning judged by clinicians: 1 where they agree, by their campaign's rule, that it is correct.
 
-    ``partly`` becomes correct or incorrect by the plan *before* the majority is taken, so that only an even split of
-    correct against not correct is without consensus.
+    ``partly`` becomes correct or incorrect by the plan *before* the rule is applied, so that by a majority only an
+    even split of correct against not correct is without consensus.
     """
     good = {"correct", "partly"} if decided.partly_counts else {"correct"}
+
+    def read(said: Answer | Decision) -> bool | None:
+        return said.values.get("correctness") in good if said.outcome == Outcome.JUDGED else None
+
     grouped, scores = _by_completion(found, judged), _empty(found)
     for arm in found.arms:
         for i in range(len(found.cases)):
             group = grouped.get((arm, i), [])
-            votes = [a.values.get("correctness") in good for a in _said(group)]
-            agreed = consensus.majority(votes) if votes else None
+            agreed, why = _settled(group, read)
             if agreed is not None:
                 scores.values[arm][i] = float(agreed)
             else:
-                scores.left_out[arm][NO_CONSENSUS if votes else _why_missing(found, arm, i, group)] += 1
+                scores.left_out[arm][why or _why_missing(found, arm, i, group)] += 1
     return scores
 
 
 def likert(found: Outputs, judged: Sequence[Answer], criterion: str) -> Scores:
-    """The mean over annotators of one criterion."""
+    """The mean over annotators of one criterion; under a rule that asks them all to agree, what they agree on."""
+
+    def read(said: Answer | Decision) -> float | None:
+        point = said.values.get(criterion) if said.outcome == Outcome.JUDGED else None
+        return None if point is None else float(point)
+
     grouped, scores = _by_completion(found, judged), _empty(found)
     for arm in found.arms:
         for i in range(len(found.cases)):
             group = grouped.get((arm, i), [])
-            points = [float(a.values[criterion]) for a in _said(group) if a.values.get(criterion) is not None]
-            if points:
-                scores.values[arm][i] = float(np.mean(points))
+            points, why = [point for a in without_defective(group) if (point := read(a)) is not None], ""
+            value = float(np.mean(points)) if points else None
+            if _rule(group) in AGREED_ONLY:
+                value, why = _settled(group, read)
+            if value is not None:
+                scores.values[arm][i] = value
             else:
-                scores.left_out[arm][_why_missing(found, arm, i, group)] += 1
+                scores.left_out[arm][why or _why_missing(found, arm, i, group)] += 1
     return scores
 
 
@@ -291,24 +344,29 @@ def preferences(found: Outputs, judged: Sequence[Answer], first: str, second: st
     """Coded by the order of the contrast, never by the side shown or by the item's own order.
 
     Both unacceptable counts one half and is reported apart; cannot judge is missing; a defective item is left out.
+    Under a rule that asks all annotators to agree, a case counts by what they agree on, or a lead decided for them.
     """
     said = _outcomes_by_case(found, judged, first, second)
     case_means, left_out, counts = np.full(len(found.cases), np.nan), Counter[str](), Counter[str]()
     for i, case in enumerate(found.cases):
         own = said.get(i, [])
-        kept = [] if consensus.is_defective(own) else own
+        outcomes = [answer.outcome for answer in own]
+        kept = [] if consensus.is_defective(outcomes) else outcomes
         counts.update(kept)
-        points = [POINTS[outcome] for outcome in kept if outcome in POINTS]
+        points, why = [POINTS[outcome] for outcome in kept if outcome in POINTS], ""
+        if _rule(own) in AGREED_ONLY:
+            agreed, why = _settled(own, lambda said: said.outcome if said.outcome in POINTS else None)
+            points = [POINTS[agreed]] if agreed is not None and kept else []
         if points:
             case_means[i] = np.mean(points)
         else:
-            left_out[_why_not_compared(found, case, first, second, own)] += 1
+            left_out[(kept and why) or _why_not_compared(found, case, first, second, outcomes)] += 1
     return Preferences(case_means, counts, left_out)
 
 
-def _outcomes_by_case(found: Outputs, judged: Sequence[Answer], first: str, second: str) -> dict[int, list[str]]:
-    """{position of the case: what each annotator said of this pair}, preferences as "first" or "second"."""
-    said: dict[int, list[str]] = {}
+def _outcomes_by_case(found: Outputs, judged: Sequence[Answer], first: str, second: str) -> dict[int, list[Answer]]:
+    """{position of the case: the answers about this pair}, with preferences (decisions' too) as "first" or "second"."""
+    said: dict[int, list[Answer]] = {}
     place = found.place_of()
     for answer in judged:
         if answer.surplus or answer.a not in place or answer.b not in place:
@@ -316,10 +374,14 @@ def _outcomes_by_case(found: Outputs, judged: Sequence[Answer], first: str, seco
         (arm_a, i), (arm_b, _) = place[answer.a], place[answer.b]
         if {arm_a, arm_b} != {first, second}:
             continue
-        outcome: str = answer.outcome
-        if outcome in (Outcome.PREFER_A, Outcome.PREFER_B):
-            outcome = "second" if (arm_a if outcome == Outcome.PREFER_A else arm_b) == second else "first"
-        said.setdefault(i, []).append(outcome)
+        names = {Outcome.PREFER_A.value: arm_a, Outcome.PREFER_B.value: arm_b}
+        coded = {outcome: "second" if arm == second else "first" for outcome, arm in names.items()}
+        decision = answer.decision and replace(
+            answer.decision, outcome=coded.get(answer.decision.outcome, answer.decision.outcome)
+        )
+        said.setdefault(i, []).append(
+            replace(answer, outcome=coded.get(answer.outcome, answer.outcome), decision=decision)
+        )
     return said
 
 

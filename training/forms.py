@@ -40,7 +40,13 @@ class FreezeForm(forms.Form):
         help_text="None ticked: what is usual for the task.",
     )
     consensus = forms.ChoiceField(
-        choices=[("majority", "more than half agree"), ("unanimous", "all agree")], label="An answer counts when"
+        choices=[
+            ("campaign", "its campaign's own rule says so"),
+            ("majority", "more than half agree"),
+            ("unanimous", "all agree"),
+            ("adjudicated", "all agree, or a lead decided"),
+        ],
+        label="An answer counts when",
     )
     min_annotators = forms.IntegerField(min_value=1, initial=1, label="Answers an item needs")
     min_strength = forms.ChoiceField(

@@ -91,6 +91,8 @@ def as_dict(row: Row) -> dict[str, Any]:
         "source": row.source,
         "judgements": list(row.judgement_ids),
     }
+    if row.adjudication_ids:
+        line["adjudications"] = list(row.adjudication_ids)
     if row.completion:
         made_by = {"chosen_completion": row.chosen_id} if row.chosen_id else {}
         return line | {"completion": said(row.completion)} | made_by

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -12,13 +12,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import UserError
 from accounts.http import HttpRequest
 from accounts.models import audit
-from annotations import access, campaigning, forms_judging, judgement_files, planning
+from annotations import access, adjudicating, board, campaigning, forms_judging, judgement_files, planning, unblinding
 from annotations.exporting import judgement_rows
 from annotations.forms_judging import PlanForm
 from annotations.models import Campaign, Study
 from annotations.models.membership import Role
-from annotations.progress import overview, tallies
+from annotations.progress import tallies
 from annotations.rendering import markdown
+from annotations.views.board import to_unblinding
 
 
 @require_GET
@@ -94,28 +95,44 @@ def _preview(study: Study, form: PlanForm) -> dict[str, Any]:
 
 @require_GET
 def campaign(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponse:
-    """How far it is. While it is open: how much is judged, never what."""
+    """How far it is. How it is judged comes after (``board.quality``), and not for who judges; arms come last."""
     study = access.study_for(request.user, slug)
     row = access.campaign_for(request.user, study, public_id)
+    leads = access.role_in(request.user, study) == Role.LEAD
+    blinded = access.is_blinded(request.user, study)
     context = {
         "study": study,
         "tab": "campaigns",
         "campaign": row,
-        "overview": overview(row),
+        "counts": board.counts(row),
         "instructions": markdown(row.rubric["instructions"]),
-        "blinded": access.open_campaigns_judged_by(request.user, study).exists(),
-        "may_steer": access.role_in(request.user, study) == Role.LEAD,
+        "blinded": blinded,
+        "arms_shown": unblinding.arms_shown(request.user, row),
+        "looks": unblinding.looks([row])[row.pk],
+        "may_steer": leads,
+        "adjudicates": access.may_adjudicate(request.user, row),
+        "to_decide": len(adjudicating.open_items(row)) if not blinded else 0,
+        "names_itself": [] if blinded else _names_itself(row),
         "unblinded": [] if row.is_open else campaigning.unblinded_by_closing(row),
         "judges": row.is_open and row.annotators.filter(pk=request.user.pk).exists(),
     }
     return render(request, "annotations/campaign.html", context)
 
 
+def _names_itself(row: Campaign) -> list[str]:
+    """Cases of which an output names its own model, found at planning; which model is not said."""
+    found: dict[str, list[str]] = row.design.get("names_itself", {})
+    return sorted({case for cases in found.values() for case in cases})
+
+
 @require_POST
 def close(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponse:
     study = access.study_for(request.user, slug, Role.LEAD)
     row = access.campaign_for(request.user, study, public_id)
-    campaigning.close(row, actor=request.user)
+    reason = forms_judging.read_text(request.POST, "reason")
+    if not reason and not campaigning.all_in(row):
+        raise UserError("Judgements are still to come. Say why the campaign is closed before they are in.")
+    campaigning.close(row, actor=request.user, reason=reason)
     messages.success(request, f"“{row}” is closed. Nothing more can be submitted or changed in it.")
     return redirect("annotations:campaign", slug=slug, public_id=public_id)
 
@@ -130,11 +147,14 @@ def reopen(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpRespons
 
 
 @require_GET
-def export(request: HttpRequest, slug: str, public_id: uuid.UUID) -> StreamingHttpResponse:
-    """The campaign's judgements as CSV (C9). It names the models, so nobody who judges here gets it."""
+def export(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponseBase:
+    """The campaign's judgements as CSV (C9). It names the models: nobody who judges here gets it, and while the
+    campaign is open nobody who has not unblinded it."""
     study = access.study_for(request.user, slug, Role.LEAD)
     access.require_unblinded(request.user, study)
     row = access.campaign_for(request.user, study, public_id)
+    if unblinding.hidden_from(request.user, [row]):
+        return to_unblinding(row, onward=request.get_full_path())
     names = "names" in request.GET
     audit(request.user, "export judgements", row, names=names)
     lines = judgement_files.csv_lines(judgement_rows(study=study, campaigns=[row], names=names))
