@@ -36,6 +36,8 @@ def next_assignment(campaign: Campaign, annotator: User) -> Assignment | None:
     if connection.features.has_select_for_update:
         # One claim at a time for one person: two tabs would hold two leases.
         Campaign.annotators.through.objects.select_for_update().filter(campaign=campaign, user=annotator).first()
+    if campaign.guessing_begun_by(annotator.pk):
+        return None
     return _held(campaign, annotator) or _claim(campaign, annotator)
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
-from annotations import access, forms_judging, judging
+from annotations import access, forms_judging, guessing, judging
 from annotations.assignment import next_assignment
 from annotations.forms_judging import Sheet
 from annotations.models import Assignment, Campaign, Case, Completion, Revision, Study
@@ -142,6 +142,8 @@ def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "progress": progress_of(campaign, request.user),
         "skipped": mine.filter(skipped_at__isnull=False).count(),
         "saved": _saved(request) if campaign.is_open else "",
+        "guesses_pending": guessing.pending(campaign, request.user),
+        "guessing_begun": campaign.guessing_begun_by(request.user.pk),
         "note": NOTES.get(request.GET.get("note", ""), ""),
     }
     return _render(request, context)
