@@ -20,7 +20,7 @@ Kind = Campaign.Kind
 ENOUGH_TIMES = 20  # judgements of a kind before their times say more than the default
 MOST_CASES = 20_000
 MOST_OVERLAP = 10
-SEARCH_SIMULATIONS = 2_000  # for looking for an effect or a number of cases: many runs, each a little rougher
+SEARCH_SIMULATIONS = 1_000  # for looking for an effect or a number of cases: many runs, each a little rougher
 ATTENUATED = ("accuracy_difference", "f1_difference")  # goals whose effect an annotator's errors make smaller
 ITEMS_PER_CASE = {Kind.COMPARISON: 1, Kind.LIKERT: 2, Kind.CORRECTNESS: 2, Kind.LABEL: 1}  # two arms
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stats import agreement, power, simulated
+from stats import agreement, paired, power, simulated
 
 shares = st.lists(st.integers(1, 20), min_size=2, max_size=5)
 agreements = st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0])
@@ -106,10 +106,23 @@ def test_case_means_have_the_power_of_the_formula_with_its_factor(overlap, icc):
 
 
 @pytest.mark.parametrize("n", [150, 234])
-def test_accuracies_judged_without_error_have_connors_power_and_walds_width(n):
+def test_accuracies_judged_without_error_have_connors_power_and_newcombes_width(n):
     result = simulated.proportion_difference(0.1, n, discordant=0.3, agreement=1.0)
     assert near(result, power.mcnemar(0.1, 0.3, n=n).power, slack=0.02)
-    assert result.width == pytest.approx(2 * 1.96 * math.sqrt((0.3 - 0.1**2) / n), rel=0.02)
+    assert result.width == pytest.approx(2 * 1.96 * math.sqrt((0.3 - 0.1**2) / n), rel=0.04)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_many_tables_have_the_width_that_newcombes_interval_of_one_has(both, first, second, neither):
+    counts = [np.array([float(count)]) for count in (both, first, second, neither)]
+    width = simulated.newcombe_width(*counts, 1.959963984540054)[0]
+    a = [1] * (both + first) + [0] * (second + neither)
+    b = [1] * both + [0] * first + [1] * second + [0] * neither
+    if not a:
+        assert width == 2
+        return
+    one = paired.proportion_difference(a, b)
+    assert width == pytest.approx(one.high - one.low)
 
 
 def test_the_width_of_alpha_is_near_bonetts_for_many_even_categories():
