@@ -70,6 +70,8 @@ def _hand_out(campaign: Campaign, annotator: User) -> Assignment | None:
     turn = turn_of(campaign, annotator) if campaign.is_open else None
     if turn is None:
         return None
+    if campaign.guessing_begun_by(annotator.pk):
+        return None
     if not qualifying.before_judging(turn.part):
         return _held(turn, [row for row in turn.met if row.training]) or _claim_training(turn)
     if turn.capped:

@@ -66,6 +66,10 @@ __all__ = [
 MAX_ACTIVE_SECONDS = 60 * 60
 
 CLOSED = "This campaign has been closed, so the answer was not submitted. It is kept as a draft."
+GUESSING = (
+    "You have begun the blinding check of this campaign, so nothing more can be judged or changed in it: what comes "
+    "after thinking about the arms would not be blind."
+)
 CONFLICT = (
     "You have already submitted a different answer for this item (in another tab, perhaps), and that one stands. "
     "To change it, open your history."
@@ -94,6 +98,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
         raise UserError(CONFLICT)
     if not campaign.is_open:
         raise UserError(CLOSED)
+    _require_no_guess(row)
     surplus = places.is_full(row.item, besides=row.annotator)
     if judgement is None:
         judgement = Judgement.objects.create(assignment=row, item=row.item, annotator=row.annotator, surplus=surplus)
@@ -118,6 +123,12 @@ def _locked(assignment: Assignment) -> Assignment:
         Campaign.objects.select_for_update(no_key=True).get(pk=assignment.item.campaign_id)
     rows = Assignment.objects.select_related("item__campaign", "item__case", "annotator")
     return rows.select_for_update(of=("self", "item")).get(pk=assignment.pk)
+
+
+def _require_no_guess(assignment: Assignment) -> None:
+    """Raise UserError where the annotator has begun the blinding check, which ends their judging (see ``guessing``)."""
+    if assignment.item.campaign.guessing_begun_by(assignment.annotator_id):
+        raise UserError(GUESSING)
 
 
 def _plausible(seconds: float, *, at_least: float) -> float:
@@ -193,6 +204,7 @@ def revise(judgement: Judgement, answer: Answer, *, change_reason: str, actor: U
     campaign = row.item.campaign
     if not campaign.is_open:
         raise UserError("This campaign has been closed, so its judgements can no longer be changed.")
+    _require_no_guess(row)
     require_whole(answer, row.item)
     if row.submitted_at is None:
         raise UserError("This judgement was undone. Judge the item again instead of correcting it.")
@@ -212,6 +224,7 @@ def undo(judgement: Judgement, *, actor: User) -> Revision:
     row = _locked(judgement.assignment)
     if not row.item.campaign.is_open:
         raise UserError("This campaign has been closed, so its judgements can no longer be undone.")
+    _require_no_guess(row)
     last = current(judgement)
     if last.outcome == Outcome.WITHDRAWN:
         return last

@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from annotations.views import guess, sizing
+
+urlpatterns: list[URLPattern] = [
+    path("judge/<uuid:public_id>/guess/", guess.guess, name="guess"),
+    path("s/<slug:slug>/planner/", sizing.planner, name="planner"),
+]

@@ -23,6 +23,7 @@ from annotations.models import Assignment, Campaign, Membership, Status, Study
 from reports import (
     agreement,
     analysis,
+    blinding,
     cautions,
     contrasts,
     distributions,
@@ -137,6 +138,7 @@ def collect(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence
         },
         "flow": flow.flow(study, loaded, judged, scored),
         "agreement": {c.name: agreement.campaign_agreement(c, rows, decided) for c, rows in judged.items()},
+        "blinding": {c.name: blinding.campaign_blinding(c, decided) for c in judged if c.kind != Campaign.Kind.LABEL},
         "arms": _arms(names, measured),
         "contrasts": compared,
         "confusion": distributions.confusion(loaded, names),
@@ -145,6 +147,7 @@ def collect(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence
         "lineage": provenance.lineage(study, loaded, judged),
     }
     document["warnings"] = cautions.cautions(study, decided, loaded, judged, scored, measured, compared)
+    document["warnings"] += cautions.of_blinding(document["blinding"])
     document["methods"] = methods.paragraphs(study, decided, document)
     tables = {
         "scores": _scores(loaded, measured),

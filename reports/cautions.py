@@ -197,3 +197,23 @@ def _of_campaign(campaign: Campaign, judged: Sequence[Answer]) -> Iterable[Cauti
     if len(left) >= FEW_CASES and not 0.35 <= np.mean(left) <= 0.65:
         share = f"{np.mean(left):.0%}"
         yield _caution("side_preference", campaign.name, f"The left side was preferred in {share} of comparisons.")
+
+
+def of_blinding(blinding: Mapping[str, dict[str, Any]]) -> list[Caution]:
+    """Campaigns whose annotators guessed which arm wrote what better, or worse, than chance lets expect."""
+    found = []
+    for name, entry in blinding.items():
+        share = entry.get("share_right")
+        if share is None or share["low"] is None:
+            continue
+        said = (
+            f"{entry['right']} of {entry['right'] + entry['wrong']} guesses were right ({share['value']:.0%}, interval "
+            f"{share['low']:.0%} to {share['high']:.0%}; chance {entry['chance']:.0%})"
+        )
+        if share["low"] > entry["chance"]:
+            text = f"Annotators could tell the arms apart: {said}. Their judgements may not have been blind."
+            found.append(_caution("guessed_right", name, text))
+        elif share["high"] < entry["chance"]:
+            text = f"Annotators took one arm for another more often than by chance: {said}. The arms look different."
+            found.append(_caution("guessed_wrong", name, text))
+    return found

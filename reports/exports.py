@@ -71,11 +71,13 @@ def _summaries(document: dict[str, Any]) -> dict[str, Table]:
         for campaign, criteria in document["agreement"].items()
         for criterion, entry in criteria.items()
     ]
+    blinding = [row for campaign, entry in document["blinding"].items() for row in _guesses(campaign, entry)]
     contrasts = [{**row, **_flat(row)} for row in document["contrasts"]]
     return {
         "arms": (["arm", "metric", "title", "value", "low", "high", "n", "left_out", "method", "note"], arms),
         "contrasts": (CONTRAST_COLUMNS, contrasts),
         "agreement": (AGREEMENT_COLUMNS, agreement),
+        "blinding": (BLINDING_COLUMNS, blinding),
         "warnings": (["code", "about", "text"], document["warnings"]),
         "annotators": (["annotator", "specialty", "judgements", "median_active_seconds"], document["annotators"]),
     }
@@ -90,6 +92,23 @@ AGREEMENT_COLUMNS = [
     *("campaign", "criterion", "level", "alpha", "low", "high", "percent_agreement", "n_items", "n_annotators"),
     *("n_judgements", "n_cannot_judge", "n_defective_left_out", "n_surplus", "method", "note"),
 ]
+
+
+BLINDING_COLUMNS = [
+    *("campaign", "arm", "words", "statistic", "value", "low", "high", "chance", "guesses", "right", "wrong"),
+    *("dont_know", "annotators_asked", "after_closing", "method", "note"),
+]
+
+
+def _guesses(campaign: str, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the blinding check: two shares over all arms, then Bang's index of each arm."""
+    if not entry["asked"]:
+        return [{"campaign": campaign, "note": "annotators were not asked to guess the arms"}]
+    whole = {"campaign": campaign, **entry}
+    rows = [{**whole, "statistic": name, **entry[name]} for name in ("share_right", "share_right_of_all")]
+    for arm, own in entry["arms"].items():
+        rows.append({"campaign": campaign, "arm": arm, **own, "statistic": "bang", "chance": 0, **(own["bang"] or {})})
+    return rows
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def paragraphs(study: Study, decided: Plan, document: dict[str, Any]) -> list[st
     if document["agreement"]:
         found.append(_judging(document))
         found.append(AGREEMENT.format(confidence=decided.confidence))
+    found += _blinding(document)
     return found
 
 
@@ -153,8 +154,33 @@ def _judging(document: dict[str, Any]) -> str:
     return f"{who} blind in {_count(len(lines), 'campaign')}: {'; '.join(lines)}."
 
 
-def _count(n: int, one: str) -> str:
-    return f"{n} {one}{'' if n == 1 else 's'}"
+def _blinding(document: dict[str, Any]) -> list[str]:
+    """One paragraph on the blinding check; none where no output was judged."""
+    asked = {name: entry for name, entry in document["blinding"].items() if entry["asked"]}
+    silent = [f"“{name}”" for name, entry in document["blinding"].items() if not entry["asked"]]
+    said = []
+    if asked:
+        each = _list([f"up to {entry['items_each']} items in “{name}”" for name, entry in asked.items()])
+        late = sum(entry["after_closing"] for entry in asked.values())
+        said.append(
+            "When an annotator had nothing left to judge, and could no longer change anything, they were asked which "
+            f"arm, described in neutral words, had written what they judged ({each}, drawn at random; “don't know” was "
+            "an answer). The share guessed right is among those who guessed, with an interval that resamples cases "
+            "where one was guessed about more than once (else Wilson's); Bang's blinding index, for two arms, counts "
+            "“don't know” too: 1 is all right, 0 chance, −1 all wrong."
+        )
+        if late:
+            said.append(f"{_count(late, 'guess', 'guesses')} came after the campaign was closed.")
+    if silent:
+        said.append(
+            f"The annotators of {_list(silent)} were not asked to guess the arms, so how well blinding worked there is "
+            "unknown."
+        )
+    return [" ".join(said)] if said else []
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def _list(names: list[str]) -> str:

@@ -21,6 +21,7 @@ def layout(document: dict[str, Any]) -> dict[str, Any]:
         "metrics": list(_metrics(document)),
         "arm_notes": [caution for caution in document["warnings"] if caution["about"] in document["arms"]],
         "agreement": list(_agreement(document)),
+        "blinding": list(_blinding(document)),
         "flow": list(_flow(document["flow"])),
         "models": list(_models(document["lineage"])),
         "figures": _figures(document["figures"]),
@@ -73,6 +74,12 @@ def _agreement(document: dict[str, Any]) -> Iterator[Row]:
     for campaign, criteria in document["agreement"].items():
         for entry in criteria.values():
             yield {"campaign": campaign, **entry, "campaign_flow": document["flow"]["campaigns"][campaign]}
+
+
+def _blinding(document: dict[str, Any]) -> Iterator[Row]:
+    """One row a campaign with the arms below it. A report frozen by an earlier version says nothing of it."""
+    for campaign, entry in document.get("blinding", {}).items():
+        yield {"campaign": campaign, "campaign_flow": document["flow"]["campaigns"][campaign], **entry}
 
 
 def _flow(flow: dict[str, Any]) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Sample size, power or detectable effect in closed form: leave out (None) the one that is wanted.
 
 `design_effect` is 1 + (cases a patient - 1) * intraclass correlation: the factor by which clustering inflates n.
+`overlap` annotators judge each case and their mean is analysed; `icc` is the correlation of two of them on one case.
 All tests are two-sided at level `alpha`.
 """
 
@@ -73,6 +74,21 @@ def _solve(
     return Power(n, power, float(optimize.brentq(lambda e: power_at(e, n) - power, start, end)), alpha, method)
 
 
+def mean_factor(overlap: int = 1, icc: float = 0.0) -> float:
+    """Variance of the mean of `overlap` annotators over that of one: (1 + (overlap - 1) icc) / overlap.
+
+    Range icc to 1: no overlap brings it below icc, which is what the cases themselves differ by.
+
+    Source: Shrout & Fleiss 1979, Psychol Bull 86:420 (the Spearman-Brown formula, read as a variance).
+
+    >>> mean_factor(3, icc=0.4)
+    0.6
+    """
+    if overlap < 1 or not 0 <= icc <= 1:
+        raise ValueError("overlap must be at least 1, and icc between 0 and 1")
+    return (1 + (overlap - 1) * icc) / overlap
+
+
 def mcnemar(
     difference: float | None = None,
     discordant: float = 0.3,
@@ -108,8 +124,12 @@ def paired_mean(
     power: float | None = None,
     alpha: float = 0.05,
     design_effect: float = 1.0,
+    overlap: int = 1,
+    icc: float = 0.0,
 ) -> Power:
     """Paired t test (also a guide for case means on a Likert scale). difference: of the means; sd: of the differences.
+
+    sd is that of one annotator; with overlap, the case means' is sd sqrt(mean_factor(overlap, icc)). n counts cases.
 
     Power = P(|T| > t_{1-alpha/2; n-1}) with T noncentral t, noncentrality difference * sqrt(n) / sd (normal
     beyond 300 degrees of freedom).
@@ -121,6 +141,7 @@ def paired_mean(
     """
     if not sd > 0:
         raise ValueError("sd must be positive")
+    sd = sd * math.sqrt(mean_factor(overlap, icc))
 
     def power_at(d: float, m: float) -> float:
         df = max(m / design_effect, 1.0 + 1e-9) - 1
@@ -140,8 +161,12 @@ def win_rate(
     power: float | None = None,
     alpha: float = 0.05,
     design_effect: float = 1.0,
+    overlap: int = 1,
+    icc: float = 0.0,
 ) -> Power:
     """Win rate (ties count one half) against 1/2. rate: expected win rate; ties: share of ties.
+
+    n counts cases; with overlap, the variances below shrink by mean_factor(overlap, icc).
 
     n = (z_{1-alpha/2} sqrt(v0) + z_power sqrt(v1))^2 / (rate - 1/2)^2, with the variance of an outcome
     v0 = (1 - ties) / 4 at 1/2 and v1 = rate - ties / 4 - rate^2.
@@ -152,8 +177,10 @@ def win_rate(
     if not 0 <= ties < 1 or (rate is not None and not ties / 2 <= rate <= 1 - ties / 2):
         raise ValueError("ties must lie in [0, 1) and rate between ties / 2 and 1 - ties / 2")
 
+    factor = design_effect * mean_factor(overlap, icc)
+
     def power_at(r: float, m: float) -> float:
-        m = m / design_effect
+        m = m / factor
         null, spread = math.sqrt((1 - ties) / 4), math.sqrt(max(r - ties / 4 - r**2, 1e-300))
         return float(stats.norm.cdf((abs(r - 0.5) * math.sqrt(m) - _z(1 - alpha / 2) * null) / spread))
 

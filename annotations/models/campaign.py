@@ -107,6 +107,12 @@ class Campaign(models.Model):
         message = ":".join(str(part) for part in (self.seed, *of))
         return hmac.digest(self.secret.encode(), message.encode(), "sha256")
 
+    def guessing_begun_by(self, user_id: int) -> bool:
+        """Whether this annotator has begun the blinding check: their work in the campaign is then finished."""
+        if not self.blinding_check.get("items"):
+            return False
+        return Assignment.objects.filter(item__campaign=self, annotator=user_id, guess__isnull=False).exists()
+
 
 class ItemQuerySet(models.QuerySet["Item"]):
     def regular(self) -> Self:

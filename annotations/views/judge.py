@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
-from annotations import access, forms_judging, judging, keys, layout
+from annotations import access, forms_judging, guessing, judging, keys, layout
 from annotations.assignment import next_assignment
 from annotations.forms_judging import MARKS, Sheet
 from annotations.models import Assignment, Campaign, Case, HarmReport, Study
@@ -162,6 +162,8 @@ def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:
         "progress": progress,
         "skipped": mine.filter(skipped_at__isnull=False).count(),
         "saved": _saved(request) if campaign.is_open else "",
+        "guesses_pending": guessing.pending(campaign, request.user),
+        "guessing_begun": campaign.guessing_begun_by(request.user.pk),
         "note": NOTES.get(request.GET.get("note", ""), ""),
     }
     return _render(request, context)
