@@ -14,7 +14,7 @@ import numpy as np
 from django.db.models import FilteredRelation, Q
 
 from accounts.models import User
-from annotations import consensus, judging
+from annotations import answers, consensus, judging
 from annotations.models import Assignment, Campaign, Revision
 from stats.agreement import krippendorff_alpha
 from stats.paired import proportion
@@ -24,7 +24,7 @@ Outcome = Revision.Outcome
 Kind = Campaign.Kind
 RESAMPLES = 400  # enough to see how wide an interval is; a report draws as many as the plan says
 LIKERT_WITHIN = 1  # points from a known answer that still count as right
-CORRECTNESS = {value: place for place, value in enumerate(reversed(judging.CORRECTNESS))}
+CORRECTNESS = {value: place for place, value in enumerate(reversed(answers.CORRECTNESS))}
 
 
 class Given(NamedTuple):
