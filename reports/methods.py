@@ -6,8 +6,9 @@ from annotations.models import Study
 from reports.analysis import MARGIN_METRICS, METRIC_TITLES, Plan
 
 AGREEMENT = (
-    "Agreement between annotators is Krippendorff's alpha (ordinal for Likert scores, correctness and ordered labels, "
-    "nominal for other labels and for preferences, where a tie and “both unacceptable” are categories of their own) "
+    "Agreement between annotators is Krippendorff's alpha (ordinal for Likert scores, a comparison's criteria, "
+    "correctness and ordered labels, nominal for other labels and for preferences, where a tie and “both unacceptable” "
+    "are categories of their own) "
     "with a {confidence:.0%} bootstrap interval that resamples cases, or patients where they have several cases or "
     "items. Judgements beyond the planned overlap count here and nowhere else. Inference is conditional on these "
     "annotators."
