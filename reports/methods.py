@@ -13,6 +13,11 @@ AGREEMENT = (
     "items. Judgements beyond the planned overlap count here and nowhere else. Inference is conditional on these "
     "annotators."
 )
+HARM = (
+    "Apart from their judgements, annotators could report what might hurt a patient, with a severity. An output counts "
+    "once, with the worst severity reported, whoever and however many reported it, out of the outputs that annotators "
+    "judged; the {confidence:.0%} interval is the exact one of Clopper and Pearson."
+)
 ABOUT = {
     Study.Task.CLASSIFICATION: "Labels were read from the outputs by a fixed parser and compared with the reference.",
     Study.Task.TRIAGE: (
@@ -55,6 +60,8 @@ def paragraphs(study: Study, decided: Plan, document: dict[str, Any]) -> list[st
     if document["agreement"]:
         found.append(_judging(document))
         found.append(AGREEMENT.format(confidence=decided.confidence))
+    if any(arm["n"] for arm in document["harm"]["arms"].values()):
+        found.append(HARM.format(confidence=decided.confidence))
     return found
 
 
