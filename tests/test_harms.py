@@ -342,7 +342,7 @@ class TestTheLeadsPage:
         join(study, chidi, "viewer")
         kept, _ = report(assignment)
         overview = reverse("annotations:study", args=["notes"])
-        assert "1<span" in client_of(lena).get(overview).content.decode()
+        assert "Harm 1 unacknowledged" in client_of(lena).get(overview).content.decode()
         assert "1 harm report in Notes" in client_of(lena).get(reverse("home")).content.decode()
         for address in (overview, reverse("home")):
             assert "harm" not in client_of(chidi).get(address).content.decode().lower()
