@@ -12,7 +12,17 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from accounts.models import User
-from annotations.models import Assignment, Campaign, Case, Generation, Invitation, Item, Membership, Study
+from annotations.models import (
+    Assignment,
+    Campaign,
+    Case,
+    Generation,
+    HarmReport,
+    Invitation,
+    Item,
+    Membership,
+    Study,
+)
 from annotations.models.membership import Role
 
 RANK = {Role.ANNOTATOR: 0, Role.VIEWER: 1, Role.LEAD: 2}
@@ -46,6 +56,13 @@ def studies_to_open(user: User) -> QuerySet[Study]:
     if user.is_superuser:
         return Study.objects.all()
     return Study.objects.filter(memberships__user=user, memberships__role__in=[Role.LEAD, Role.VIEWER])
+
+
+def studies_led_by(user: User) -> QuerySet[Study]:
+    """Studies whose lead the person is (all of them for a site admin)."""
+    if user.is_superuser:
+        return Study.objects.all()
+    return Study.objects.filter(memberships__user=user, memberships__role=Role.LEAD)
 
 
 def study_for(user: User, slug: str, need: Role = Role.VIEWER) -> Study:
@@ -178,6 +195,12 @@ def membership_for(user: User, study: Study, pk: int) -> Membership:
 def invitation_for(user: User, study: Study, pk: int) -> Invitation:
     """An invitation to a study the person leads."""
     return get_object_or_404(Invitation, study=study, pk=pk)
+
+
+def harm_report_for(user: User, study: Study, pk: uuid.UUID) -> HarmReport:
+    """A harm report of a study the person leads."""
+    rows = HarmReport.objects.select_related("assignment__item__campaign")
+    return get_object_or_404(rows, assignment__item__campaign__study=study, pk=pk)
 
 
 def case_for(user: User, study: Study, pk: int) -> Case:

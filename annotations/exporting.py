@@ -19,6 +19,7 @@ COLUMNS = (
 )
 REPEAT, GOLD, TRAINING = "repeat", "gold", "training"
 PREFERENCE = "preference"
+MARK_KEYS = ("output", "sentence", "quote", "kind", "severity")
 Row = dict[str, Any]
 
 
@@ -80,7 +81,8 @@ def _besides(revision: Revision) -> Row:
     ideal = judging.answer_of(revision).ideal
     return {
         "chips": revision.chips,
-        "marks": revision.marks,
+        # In one order of keys, whatever the database makes of them.
+        "marks": [{name: mark[name] for name in MARK_KEYS} for mark in revision.marks],
         "ideal": ideal.text if ideal else "",
         "ideal_of": ideal.output if ideal else "",
         "flagged": revision.flagged,

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.errors import InvalidTransition
-from annotations import doorbell
+from annotations import doorbell, harms
 from annotations.generation.job import run_generation
 from annotations.generation.queue import QUEUE
 from annotations.models import Generation, Status, Worker
@@ -33,6 +33,7 @@ def sweep() -> None:
     # While every worker is at work nobody could answer, and the bell would only fill the broker.
     for row in Generation.objects.filter(status=Status.QUEUED).order_by("pk")[: max(0, _living() - busy)]:
         generate.delay(row.pk)
+    harms.mail_waiting()
 
 
 def _is_dead(row: Generation) -> bool:

@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from annotations.views import harms
+
+urlpatterns: list[URLPattern] = [
+    path("judge/<uuid:public_id>/harm/", harms.harm_report, name="harm_report"),
+    path("s/<slug:slug>/harm/", harms.harm, name="harm"),
+    path("s/<slug:slug>/harm/<uuid:pk>/acknowledge/", harms.harm_acknowledge, name="harm_acknowledge"),
+]

@@ -136,6 +136,7 @@ EMAIL_BACKEND = f"django.core.mail.backends.{'console' if DEBUG else 'dummy'}.Em
 EMAIL_CONFIGURED = DEBUG or bool(env.str("EMAIL_URL", default=""))
 if email_url := env.str("EMAIL_URL", default=""):
     vars().update(env.email_url_config(email_url))
+EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", default=5)  # seconds: somebody who judges waits for it when they report harm
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="medprefs@localhost")
 
 LANGUAGE_CODE = "en-gb"

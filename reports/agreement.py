@@ -31,13 +31,15 @@ def scales(campaign: Campaign) -> list[Scale]:
     """What the campaign's annotators were asked, by its frozen rubric."""
     if campaign.kind == Campaign.Kind.COMPARISON:
         # Tie and both unacceptable lie on no line between A and B, hence nominal; coded by completion, never by side.
-        return [Scale("preference", "Preference", "nominal", _preference)]
+        # A criterion does lie on one: from A clearly to B clearly, in the item's fixed order.
+        criteria = [_points(criterion) for criterion in campaign.rubric.get("criteria", [])]
+        return [*criteria, Scale("preference", "Preference", "nominal", _preference)]
     if campaign.kind == Campaign.Kind.CORRECTNESS:
         return [
             Scale("correctness", "Correctness", "ordinal", lambda a: CORRECTNESS.get(a.values.get("correctness", "")))
         ]
     if campaign.kind == Campaign.Kind.LIKERT:
-        return [_likert(criterion) for criterion in campaign.rubric.get("criteria", [])]
+        return [_points(criterion) for criterion in campaign.rubric.get("criteria", [])]
     return [_labels(label_field) for label_field in campaign.rubric.get("label_fields", [])]
 
 
@@ -45,7 +47,7 @@ def _preference(answer: Answer) -> str | None:
     return None if answer.outcome == Outcome.CANNOT_JUDGE else answer.outcome
 
 
-def _likert(criterion: dict[str, Any]) -> Scale:
+def _points(criterion: dict[str, Any]) -> Scale:
     name = criterion["name"]
     return Scale(name, criterion["title"], "ordinal", lambda a: a.values.get(name))
 

@@ -23,6 +23,7 @@ from annotations.models import Assignment, Campaign, Membership, Status, Study
 from reports import (
     agreement,
     analysis,
+    authors,
     blinding,
     cautions,
     contrasts,
@@ -30,8 +31,10 @@ from reports import (
     exports,
     figures,
     flow,
+    harm,
     methods,
     provenance,
+    remarks,
     scoring,
 )
 from reports.measures import Measure, measures
@@ -120,6 +123,7 @@ def collect(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence
     measured = {found.evaluation.pk: measures(found, scored[found.evaluation.pk], decided) for found in loaded}
     compared = contrasts.contrasts(study, loaded, measured, scored, decided)
     names = arm_names(loaded)
+    wrote = authors.authors(judged, loaded, names)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "study": {
@@ -143,6 +147,8 @@ def collect(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence
         "contrasts": compared,
         "confusion": distributions.confusion(loaded, names),
         "likert": distributions.likert(loaded, scored, names),
+        "harm": harm.harm(judged, wrote, decided),
+        "remarks": remarks.remarks(judged, wrote),
         "annotators": _annotators(study, judged),
         "lineage": provenance.lineage(study, loaded, judged),
     }

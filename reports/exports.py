@@ -13,6 +13,7 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 
 from accounts.errors import UserError
+from reports import harm, remarks
 from reports.models import Report
 from reports.presentation import layout
 
@@ -79,6 +80,9 @@ def _summaries(document: dict[str, Any]) -> dict[str, Table]:
         "agreement": (AGREEMENT_COLUMNS, agreement),
         "blinding": (BLINDING_COLUMNS, blinding),
         "warnings": (["code", "about", "text"], document["warnings"]),
+        "harm": (harm.COLUMNS, harm.table(document)),
+        "reasons": (["campaign", "about", "reason", "n", "judgements"], document["remarks"]["reasons"]),
+        "marks": (["campaign", "arm", "mark", "n", "readings", "per_100"], remarks.marks_table(document)),
         "annotators": (["annotator", "specialty", "judgements", "median_active_seconds"], document["annotators"]),
     }
 

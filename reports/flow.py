@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotations.models import Assignment, Campaign, Revision, Study
+from annotations.models import Assignment, Campaign, HarmReport, Revision, Study
 from reports import scoring
 from reports.evaluation import other_evaluations
 from reports.measures import Measure
@@ -91,6 +91,7 @@ def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
         "both_unacceptable": outcomes[Outcome.BOTH_UNACCEPTABLE],
         "withdrawn": withdrawn,
         "side_unknown": sides.filter(a_is_left__isnull=True).count(),
+        "harm_reports": HarmReport.objects.filter(assignment__item__campaign=campaign).count(),
         "skipped": assigned.filter(skipped_at__isnull=False, submitted_at__isnull=True).count(),
     }
 

@@ -6,11 +6,17 @@ from annotations.models import Study
 from reports.analysis import MARGIN_METRICS, METRIC_TITLES, Plan
 
 AGREEMENT = (
-    "Agreement between annotators is Krippendorff's alpha (ordinal for Likert scores, correctness and ordered labels, "
-    "nominal for other labels and for preferences, where a tie and “both unacceptable” are categories of their own) "
+    "Agreement between annotators is Krippendorff's alpha (ordinal for Likert scores, a comparison's criteria, "
+    "correctness and ordered labels, nominal for other labels and for preferences, where a tie and “both unacceptable” "
+    "are categories of their own) "
     "with a {confidence:.0%} bootstrap interval that resamples cases, or patients where they have several cases or "
     "items. Judgements beyond the planned overlap count here and nowhere else. Inference is conditional on these "
     "annotators."
+)
+HARM = (
+    "Apart from their judgements, annotators could report what might hurt a patient, with a severity. An output counts "
+    "once, with the worst severity reported, whoever and however many reported it, out of the outputs that annotators "
+    "judged; the {confidence:.0%} interval is the exact one of Clopper and Pearson."
 )
 ABOUT = {
     Study.Task.CLASSIFICATION: "Labels were read from the outputs by a fixed parser and compared with the reference.",
@@ -55,6 +61,8 @@ def paragraphs(study: Study, decided: Plan, document: dict[str, Any]) -> list[st
         found.append(_judging(document))
         found.append(AGREEMENT.format(confidence=decided.confidence))
     found += _blinding(document)
+    if any(arm["n"] for arm in document["harm"]["arms"].values()):
+        found.append(HARM.format(confidence=decided.confidence))
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reports.analysis import METRIC_TITLES
+from reports.remarks import MARK_NAMES
 
 Row = dict[str, Any]
 SECTIONS = {"arms": "arms", "confusion": "arms", "likert": "arms", "contrasts": "contrasts", "wins": "contrasts"}
@@ -22,6 +23,9 @@ def layout(document: dict[str, Any]) -> dict[str, Any]:
         "arm_notes": [caution for caution in document["warnings"] if caution["about"] in document["arms"]],
         "agreement": list(_agreement(document)),
         "blinding": list(_blinding(document)),
+        "harm": _harm(document.get("harm")),
+        "remarks": document.get("remarks", {}),
+        "mark_names": MARK_NAMES,
         "flow": list(_flow(document["flow"])),
         "models": list(_models(document["lineage"])),
         "figures": _figures(document["figures"]),
@@ -82,6 +86,25 @@ def _blinding(document: dict[str, Any]) -> Iterator[Row]:
         yield {"campaign": campaign, "campaign_flow": document["flow"]["campaigns"][campaign], **entry}
 
 
+def _harm(harm: Row | None) -> Row | None:
+    """Rows of the section on harm; None for a report frozen before there was one."""
+    if harm is None:
+        return None
+    arms = [
+        {"arm": arm, **entry, "severities": _severities(entry["by_worst_severity"])}
+        for arm, entry in harm["arms"].items()
+    ]
+    apart = {name: {**harm[name], "severities": _severities(harm[name]["by_severity"])} for name in APART}
+    return {"arms": arms, **apart}
+
+
+APART = ("about_cases", "known_answers")
+
+
+def _severities(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {name.replace('_', '-')}" for name, n in counts.items() if n)
+
+
 def _flow(flow: dict[str, Any]) -> Iterator[Row]:
     """What came in, what was left out and why, a step a row."""
     imported = flow["imported"]
@@ -106,6 +129,7 @@ def _flow(flow: dict[str, Any]) -> Iterator[Row]:
         )
         kinds = ("surplus", "cannot_judge", "defective", "withdrawn", "skipped")
         left = _reasons(entry["not_planned"]) + _reasons({kind: entry[kind] for kind in kinds})
+        left += _reasons({"harm reports": entry.get("harm_reports", 0)})
         left += _reasons({f"not scored, {reason}": n for reason, n in entry.get("not_scored", {}).items()})
         yield {"step": f"Campaign “{name}”", "what": what, "left_out": left}
 

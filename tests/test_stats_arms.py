@@ -37,6 +37,27 @@ def random_labels(seed, n=120, quality=0.6, unparsed=0.1):
     return gold, guess
 
 
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Newcombe 1998, Stat Med 17:857, table I, method 5
+    [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
+)
+def test_the_exact_interval_is_the_published_one(successes, n, low, high):
+    found = paired.clopper_pearson(successes, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert found.value == successes / n
+    mirrored = paired.clopper_pearson(n - successes, n)
+    assert (1 - mirrored.high, 1 - mirrored.low) == (pytest.approx(found.low), pytest.approx(found.high))
+    narrower = proportion_confint(successes, n, 0.1, method="beta")
+    assert paired.clopper_pearson(successes, n, 0.9).high == pytest.approx(narrower[1])
+
+
+def test_the_exact_interval_of_nothing_is_undefined_and_of_too_much_refused():
+    assert math.isnan(paired.clopper_pearson(0, 0).value)
+    with pytest.raises(ValueError, match="between 0 and n"):
+        paired.clopper_pearson(3, 2)
+
+
 # --- classification
 
 

@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from accounts.http import HttpRequest
-from annotations import access
+from annotations import access, harms
 from annotations.progress import cards
 
 
@@ -15,6 +15,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "open": [card for card in judged if card.campaign.is_open],
         "closed": [card for card in judged if not card.campaign.is_open],
+        "harm": harms.open_for(request.user),
         "studies": access.studies_to_open(request.user),
     }
     return render(request, "annotations/home.html", context)
