@@ -20,6 +20,7 @@ from annotations.judging import Answer
 from annotations.models import Assignment, Campaign, Judgement, Membership, Participation, Revision
 from annotations.places import LEASE
 from annotations.progress import progress_of
+from demo.simulate import judge_all
 from tests.factories import make_campaign, make_cases, make_item, make_study, make_user
 
 
@@ -553,6 +554,23 @@ def test_annotators_who_ask_at_the_same_moment_never_overshoot_the_overlap():
     assert Counter(Judgement.objects.values_list("item_id", flat=True)) == {item.pk: 2 for item in campaign.items.all()}
     assert not Judgement.objects.filter(surplus=True).exists()
     assert Assignment.objects.count() == Judgement.objects.count()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["comparison", "likert"])
+def test_the_demos_program_judges_a_campaign_with_all_of_it(anna, ben, chidi, kind):
+    study = make_study()
+    fields = {"gold_rate": 0.2, "repeat_rate": 0.2, "training_pass_mark": 0.8, "simulated": True}
+    campaign = make_campaign(study, [anna, ben, chidi], kind=kind, overlap=1, cases=make_cases(study, 9), **fields)
+    known = {"outcome": "judged", "values": {"faithful": 1, "complete": 5}} if kind == "likert" else {"outcome": "tie"}
+    make_item(campaign, gold=known, training=True)
+    make_item(campaign, gold=known)
+    make_item(campaign, repeat_of=campaign.items.first())
+    judge_all(campaign, actor=anna)
+    assert not campaign.is_open
+    judged = Counter(Judgement.objects.filter(item__in=campaign.items.regular()).values_list("annotator", flat=True))
+    assert judged == {anna.pk: 3, ben.pk: 3, chidi.pk: 3}
+    assert Judgement.objects.count() == 9 + 3 + 3 + 1
 
 
 @pytest.mark.django_db
