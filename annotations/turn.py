@@ -92,19 +92,22 @@ class Turn:
         campaign = self.campaign
         if not (campaign.gold_rate or campaign.repeat_rate):
             return []
-        gold, repeats = Q(gold__isnull=False, repeat_of__isnull=True, training=False), Q(repeat_of__isnull=False)
-        # At rate 0 there are none, whatever was planned.
-        wanted = (
-            gold | repeats if campaign.gold_rate and campaign.repeat_rate else gold if campaign.gold_rate else repeats
-        )
-        rows = campaign.items.filter(wanted).values_list("pk", "case_id", "position", "repeat_of_id", "tag")
+        special = campaign.items.filter(Q(gold__isnull=False) | Q(repeat_of__isnull=False), training=False)
         met = {row.item for row in self.met}
         found = [
             Candidate(pk, case, position, repeat_of)
-            for pk, case, position, repeat_of, tag in rows
-            if pk not in met and (repeat_of in self.submitted if repeat_of else not tag or tag in self.specialties)
+            for pk, case, position, repeat_of, tag in special.values_list(
+                "pk", "case_id", "position", "repeat_of_id", "tag"
+            )
+            if pk not in met and (self._may_repeat(repeat_of) if repeat_of else self._may_get_gold(tag))
         ]
         return sorted(found, key=lambda row: ordering.gold_key(campaign, self.annotator.pk, row.item))
+
+    def _may_repeat(self, original: int) -> bool:
+        return self.campaign.repeat_rate > 0 and original in self.submitted
+
+    def _may_get_gold(self, tag: str) -> bool:
+        return self.campaign.gold_rate > 0 and (not tag or tag in self.specialties)
 
     def due(self) -> Candidate | None:
         """The gold item or the repeat that comes before any other item."""

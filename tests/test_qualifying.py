@@ -202,7 +202,7 @@ class TestPages:
             _, response = self.submit(client, campaign, right=right)
         text = client.get(response["Location"]).content.decode()
         assert "2 of 4 were right, and 3 are needed." in text
-        assert text.count("Look again") == 2
+        assert text.count(">Look again<") == 2
         assert "Try the training again" in text
         assert client.get(page(campaign))["Location"] == page(campaign, "judge_training")
         assert "Try the training again" in client.get(page(campaign, "judge_training")).content.decode()
