@@ -4,11 +4,11 @@ Training items come first (``qualifying``). Then an annotator walks through the 
 order of their own (``ordering``); gold items and hidden repeats come in between, at places that are drawn.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import combinations, islice
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -26,7 +26,7 @@ from annotations.places import (
     taken,
     with_free_place,
 )
-from annotations.turn import Candidate, Met, Turn, turn_of
+from annotations.turn import Candidate, Turn, turn_of
 
 __all__ = ["LEASE", "a_is_left", "extend", "fill_places", "is_full", "lock_items", "next_assignment"]
 __all__ += ["places_taken", "promote_surplus"]
@@ -73,37 +73,34 @@ def _hand_out(campaign: Campaign, annotator: User) -> Assignment | None:
     if campaign.guessing_begun_by(annotator.pk):
         return None
     if not qualifying.before_judging(turn.part):
-        return _held(turn, [row for row in turn.met if row.training]) or _claim_training(turn)
+        return _held(turn, training=True) or _claim_training(turn)
     if turn.capped:
         return None
-    return _held(turn, turn.own) or _claim(turn)
+    return _held(turn) or _claim(turn)
 
 
-def _held(turn: Turn, rows: Sequence[Met]) -> Assignment | None:
+def _held(turn: Turn, *, training: bool = False) -> Assignment | None:
     """An assignment of theirs that isn't finished. One whose lease ran out counts while its item has a place."""
     now = timezone.now()
-    waiting = [row for row in rows if row.waits]
     mine = (
-        Assignment.objects.filter(submitted_at__isnull=True)
+        turn.assignments.filter(
+            item__training=training, submitted_at__isnull=True, skipped_at__isnull=True, released_at__isnull=True
+        )
         .select_related("item__campaign__study", *(f"item__{name}" for name in SHOWN))
+        .annotate(taken=taken("item_id", besides=turn.annotator))
         .order_by("created_at", "pk")
     )
-    live = [row.assignment for row in waiting if row.lease_expires_at > now]
-    if live and (assignment := mine.filter(pk__in=live).first()):
-        if assignment.lease_expires_at < now + LEASE / 2:
-            extend(assignment)
-        return assignment
-    if not waiting:
-        return None
-    held = list(
-        mine.filter(pk__in=[row.assignment for row in waiting])
-        .annotate(taken=taken("item_id", besides=turn.annotator))
-        .filter(Q(taken__lt=F("item__overlap")) | Q(item__repeat_of__isnull=False) | Q(item__gold__isnull=False))
-    )
+    held = list(mine)
+    for assignment in held:
+        if assignment.lease_expires_at > now:
+            if assignment.lease_expires_at < now + LEASE / 2:
+                extend(assignment)
+            return assignment
+    open_still = [row for row in held if not row.item.is_regular or row.taken < row.item.overlap]
     # PostgreSQL: the places counted above may be taken by now, so they are counted again with the items locked (all at
     # once and in one order, so that two annotators never wait for each other).
-    lock_items(turn.campaign.items.filter(pk__in=[row.item_id for row in held]))
-    for assignment in held:
+    lock_items(turn.campaign.items.filter(pk__in=[row.item_id for row in open_still]))
+    for assignment in open_still:
         if not is_full(assignment.item, besides=turn.annotator):
             extend(assignment)
             return assignment
@@ -160,7 +157,7 @@ def _open_in_order(turn: Turn) -> Iterator[list[Candidate]]:
     Where the first batches hold nothing, few are left, and they are asked for all at once.
     """
     walk = ordering.walk_of(turn.campaign, turn.annotator.pk, turn.size)
-    last = next((row.position for row in reversed(turn.own) if row.is_regular), None)
+    last = next((row.position for row in reversed(turn.own) if row.sort == "regular"), None)
     start = 0 if last is None else max(0, walk.rank(last) - LOOK_BACK * walk.prime // walk.size)
     met = {row.position for row in turn.met}
     ahead = (position for position in walk.positions(start) if position not in met)
@@ -232,10 +229,15 @@ def draw_side(turn: Turn, item: Item) -> bool | None:
     if item.completion_a is None or item.completion_b is None:
         return None
     if item.repeat_of_id is not None:
-        return next(row for row in turn.met if row.item == item.repeat_of_id).a_is_left is False
+        return turn.assignments.get(item=item.repeat_of_id).a_is_left is False
     pair, known = (item.completion_a.model_id, item.completion_b.model_id), item.gold is not None
-    earlier = [row for row in turn.met if row.repeat_of is None and row.known is known and row.pair == pair]
-    return a_is_left(turn.campaign, turn.annotator.pk, pair, len(earlier), known=known)
+    earlier = turn.assignments.filter(
+        item__repeat_of__isnull=True,
+        item__gold__isnull=not known,
+        item__completion_a__model=pair[0],
+        item__completion_b__model=pair[1],
+    ).count()
+    return a_is_left(turn.campaign, turn.annotator.pk, pair, earlier, known=known)
 
 
 def a_is_left(campaign: Campaign, annotator_id: int, pair: tuple[int, int], index: int, *, known: bool = False) -> bool:

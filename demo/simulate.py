@@ -36,13 +36,31 @@ def judge_all(campaign: Campaign, *, actor: User) -> None:
         raise ValueError("only campaigns marked as simulated are judged by a program")
     if not campaign.is_open:
         return
-    for number, annotator in enumerate(campaign.annotators.order_by("username")):
-        noise = random.Random(f"{campaign.seed}-{annotator.username}")
-        while assignment := next_assignment(campaign, annotator):
-            answer = _compare(assignment, noise) if campaign.kind == "comparison" else _grade(assignment, noise, number)
-            judging.submit(assignment, answer, actor=annotator)
+    annotators = list(campaign.annotators.order_by("username"))
+    noise = {annotator.pk: random.Random(f"{campaign.seed}-{annotator.username}") for annotator in annotators}
+    working = dict(enumerate(annotators))
+    # In turn, as people would: with fewer places than annotators, the first would leave nothing to the others.
+    while working:
+        for number, annotator in list(working.items()):
+            if assignment := next_assignment(campaign, annotator):
+                answer = _answer(assignment, noise[annotator.pk], number)
+                judging.submit(assignment, answer, actor=annotator)
+            else:
+                del working[number]
     campaign.closed_at = timezone.now()
     campaign.save(update_fields=["closed_at"])
+
+
+def _answer(assignment: Assignment, noise: random.Random, severity: int) -> judging.Answer:
+    item = assignment.item
+    if item.training and item.gold is not None:
+        # The training teaches how to judge, which a program needn't learn: it gives the known answer and passes.
+        return judging.Answer(
+            outcome=item.gold["outcome"],
+            strength=item.gold.get("strength") or "slightly",
+            values=item.gold.get("values") or {},
+        )
+    return _compare(assignment, noise) if item.completion_b else _grade(assignment, noise, severity)
 
 
 def _compare(assignment: Assignment, noise: random.Random) -> judging.Answer:
@@ -50,10 +68,14 @@ def _compare(assignment: Assignment, noise: random.Random) -> judging.Answer:
     if a is None or b is None:
         raise ValueError("a comparison needs two completions")
     gain = worth(b) - worth(a) + noise.gauss(0, 0.1)
+    campaign = assignment.item.campaign
+    # Criteria, where a comparison asks for them: 1 (A clearly) to 5 (B clearly), all by the same gain.
+    points = 3 + max(-2, min(2, round(gain / 0.1)))
+    values = dict.fromkeys(judging.allowed_values(campaign.kind, campaign.rubric), points)
     if abs(gain) < 0.03:
-        return judging.Answer(outcome=Revision.Outcome.TIE)
+        return judging.Answer(outcome=Revision.Outcome.TIE, values=values)
     outcome = Revision.Outcome.PREFER_B if gain > 0 else Revision.Outcome.PREFER_A
-    return judging.Answer(outcome=outcome, strength="clearly" if abs(gain) > 0.15 else "slightly")
+    return judging.Answer(outcome=outcome, strength="clearly" if abs(gain) > 0.15 else "slightly", values=values)
 
 
 def _grade(assignment: Assignment, noise: random.Random, severity: int) -> judging.Answer:

@@ -20,6 +20,7 @@ from annotations.judging import Answer
 from annotations.models import Assignment, Campaign, Judgement, Membership, Participation, Revision
 from annotations.places import LEASE
 from annotations.progress import progress_of
+from demo.simulate import judge_all
 from tests.factories import make_campaign, make_cases, make_item, make_study, make_user
 
 
@@ -501,13 +502,10 @@ def _check_one(campaign, person, rows, open_before):
     assert repeated == set(of_theirs.values_list("repeat_of_id", flat=True))
 
 
-@pytest.mark.django_db(transaction=True)
-def test_annotators_who_ask_at_the_same_moment_never_overshoot_the_overlap():
-    people = [make_user(f"person{n}") for n in range(4)]
-    study = make_study()
-    campaign = make_campaign(study, people, overlap=2, cases=make_cases(study, 6))
+def judge_at_once(campaign, people):
+    """Two tabs of each of them, all at the same moment; the errors there were."""
     barrier = threading.Barrier(len(people) * 2)
-    errors: list[Exception] = []
+    errors = []
 
     def work(person):
         try:
@@ -519,16 +517,61 @@ def test_annotators_who_ask_at_the_same_moment_never_overshoot_the_overlap():
         finally:
             connection.close()
 
-    # Two tabs of each of four annotators.
     threads = [threading.Thread(target=work, args=[person]) for person in people for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
-    assert errors == []
+        thread.join(60)
+    return errors
+
+
+@pytest.mark.django_db(transaction=True)
+def test_gold_items_repeats_and_caps_hold_when_all_ask_at_the_same_moment():
+    people = [make_user(f"person{n}") for n in range(4)]
+    study = make_study()
+    fields = {"gold_rate": 0.2, "repeat_rate": 0.3, "max_per_annotator": 9}
+    campaign = make_campaign(study, people, overlap=2, cases=make_cases(study, 12), **fields)
+    campaign.items.filter(position__gte=6).update(overlap=1)
+    for item in campaign.items.all()[:4]:
+        make_item(campaign, repeat_of=item)
+    for _ in range(2):
+        make_item(campaign, gold={"outcome": "tie"})
+    assert judge_at_once(campaign, people) == []
+    assert not Judgement.objects.filter(surplus=True).exists()
+    taken = Counter(Judgement.objects.values_list("item_id", flat=True))
+    assert all(taken[item.pk] <= item.overlap for item in campaign.items.regular())
+    # 18 places, and room for them: nobody is given more than nine, gold items and repeats among them.
+    assert all(n <= 9 for n in Counter(Judgement.objects.values_list("annotator_id", flat=True)).values())
+    assert Assignment.objects.count() == Judgement.objects.count()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_annotators_who_ask_at_the_same_moment_never_overshoot_the_overlap():
+    people = [make_user(f"person{n}") for n in range(4)]
+    study = make_study()
+    campaign = make_campaign(study, people, overlap=2, cases=make_cases(study, 6))
+    assert judge_at_once(campaign, people) == []
     assert Counter(Judgement.objects.values_list("item_id", flat=True)) == {item.pk: 2 for item in campaign.items.all()}
     assert not Judgement.objects.filter(surplus=True).exists()
     assert Assignment.objects.count() == Judgement.objects.count()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["comparison", "likert"])
+def test_the_demos_program_judges_a_campaign_with_all_of_it(anna, ben, chidi, kind):
+    study = make_study()
+    fields = {"gold_rate": 0.2, "repeat_rate": 0.2, "training_pass_mark": 0.8, "simulated": True}
+    campaign = make_campaign(study, [anna, ben, chidi], kind=kind, overlap=1, cases=make_cases(study, 9), **fields)
+    known = {"outcome": "judged", "values": {"faithful": 1, "complete": 5}} if kind == "likert" else {"outcome": "tie"}
+    make_item(campaign, gold=known, training=True)
+    make_item(campaign, gold=known)
+    make_item(campaign, repeat_of=campaign.items.first())
+    judge_all(campaign, actor=anna)
+    assert not campaign.is_open
+    judged = Counter(Judgement.objects.filter(item__in=campaign.items.regular()).values_list("annotator", flat=True))
+    assert sum(judged.values()) == 9
+    assert min(judged[person.pk] for person in (anna, ben, chidi)) >= 2
+    assert Judgement.objects.count() == 9 + 3 + 3 + 1
 
 
 @pytest.mark.django_db
@@ -630,6 +673,15 @@ class TestSameMoment:
         next_assignment(campaign, anna)
         wait()
         assert places.places_taken(held.item) == 1
+
+    def test_an_item_that_is_being_claimed_is_waited_for_while_it_may_have_a_place(self, anna, ben, between):
+        study = make_study()
+        campaign = make_campaign(study, [anna, ben], overlap=2, cases=make_cases(study, 1))
+        found = []
+        wait = between(assignment, "_create", lambda: found.append(next_assignment(campaign, ben)))
+        next_assignment(campaign, anna)
+        wait()
+        assert [row.annotator for row in found] == [ben]
 
     def test_a_draft_and_a_claim_share_no_place(self, held, ben, between):
         wait = between(judging, "_plausible", lambda: next_assignment(held.item.campaign, ben))
