@@ -106,7 +106,7 @@ class Counts:
 
 
 def counts(campaign: Campaign, *, now: datetime | None = None) -> Counts:
-    """The whole campaign in ten queries, however large it is."""
+    """The whole campaign in nine queries, ten with a training round, however large it is."""
     now = now or timezone.now()
     rows = list(_with_judged(campaign.items.regular()).values_list("overlap", "n"))
     wanted = sum(overlap for overlap, _ in rows)
