@@ -62,7 +62,6 @@ class Person:
     low: float | None = None
     high: float | None = None
     last: datetime | None = None  # when they last submitted
-    given: datetime | None = None  # when they were last given an item
     cap: int | None = None
     training: str = ""
     taken_off: bool = False
@@ -106,7 +105,7 @@ class Counts:
 
 
 def counts(campaign: Campaign, *, now: datetime | None = None) -> Counts:
-    """The whole campaign in ten queries, however large it is."""
+    """The whole campaign in nine queries, ten with a training round, however large it is."""
     now = now or timezone.now()
     rows = list(_with_judged(campaign.items.regular()).values_list("overlap", "n"))
     wanted = sum(overlap for overlap, _ in rows)
@@ -194,7 +193,7 @@ def _people(campaign: Campaign, *, left: int, now: datetime) -> list[Person]:
         person = Person(user, **tally, low=low, median=middle, high=high, taken_off=part is None)
         if part is not None:
             cap = part.max_items if part.max_items is not None else campaign.max_per_annotator
-            active = max(filter(None, (person.last, person.given, since.get(user.username), since[""])))
+            active = max(filter(None, (person.last, since.get(user.username), since[""])))
             has_work = campaign.is_open and left > 0 and (cap is None or person.judged < cap)
             person = replace(
                 person,
@@ -221,7 +220,6 @@ def _tallies(campaign: Campaign, now: datetime) -> dict[int, dict[str, Any]]:
             held=Count("pk", filter=waiting & Q(skipped_at__isnull=True, lease_expires_at__gt=now)),
             trained=Count("pk", filter=submitted & Q(item__training=True)),
             last=Max("submitted_at"),
-            given=Max("created_at"),
         )
     )
     return {row.pop("annotator_id"): row for row in rows}
@@ -319,7 +317,7 @@ def _key(after: str) -> tuple[int, int] | None:
 
 
 def waiting(campaign: Campaign) -> QuerySet[Assignment]:
-    """What annotators have been given and neither judged nor had taken back; live leases and run-out ones."""
+    """What annotators have been given and neither judged nor had taken back: live leases, run-out ones, skipped."""
     rows = Assignment.objects.filter(
         item__in=campaign.items.regular(), submitted_at__isnull=True, released_at__isnull=True
     )

@@ -120,7 +120,7 @@ class Quality:
 
 
 def quality(campaign: Campaign) -> Quality:
-    """Everything at once, in four queries however large the campaign is."""
+    """Everything at once, in three queries however large the campaign is."""
     given = _given(campaign)
     own: dict[int, list[Given]] = defaultdict(list)
     for answer in given:

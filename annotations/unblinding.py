@@ -10,7 +10,7 @@ from accounts.errors import UserError
 from accounts.models import AuditEvent, User, audit
 from annotations import access
 from annotations.campaigning import all_in
-from annotations.models import Campaign, Membership, Study, Unblinding
+from annotations.models import Campaign, Judgement, Membership, Study, Unblinding
 from annotations.models.membership import Role
 
 BY_COMMAND = "unblind by command"
@@ -41,8 +41,8 @@ def unblind(campaign: Campaign, *, reason: str, actor: User) -> Unblinding:
     Study.objects.select_for_update(no_key=True).get(pk=campaign.study_id)
     row = Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
     access.require_may_unblind(actor, row)
-    if not row.is_open:
-        raise UserError(f"“{row}” is closed, so its arms are no longer hidden.")
+    if not hides_arms(row):
+        raise UserError(f"“{row}” hides no arms{'' if row.is_open else ' any more: it is closed'}.")
     if not reason.strip():
         raise UserError("Say why the arms are looked at while the campaign is open; every report prints the reason.")
     made = Unblinding.objects.create(campaign=row, user=actor, reason=reason.strip()[:MAX_REASON])
@@ -56,7 +56,7 @@ def by_command(campaigns: Iterable[Campaign], *, reason: str, what: str) -> None
     Raises UserError where judgements are still to come and no reason is given; nothing is on record then. Where all of
     them are in, nobody is influenced any more, and that is the reason.
     """
-    looked_at = [campaign for campaign in campaigns if campaign.is_open]
+    looked_at = [campaign for campaign in campaigns if hides_arms(campaign) and _is_judged(campaign)]
     early = [campaign for campaign in looked_at if not all_in(campaign)]
     if early and not reason.strip():
         raise UserError(
@@ -73,9 +73,18 @@ def _count(n: int) -> str:
     return "a campaign that is" if n == 1 else f"{n} campaigns that are"
 
 
+def _is_judged(campaign: Campaign) -> bool:
+    return Judgement.objects.filter(item__campaign=campaign).exists()
+
+
+def hides_arms(campaign: Campaign) -> bool:
+    """Whether there is anything to unblind: the campaign is open and shows outputs."""
+    return campaign.is_open and campaign.kind != Campaign.Kind.LABEL
+
+
 def hidden_from(user: User, campaigns: Iterable[Campaign]) -> list[Campaign]:
     """Of these campaigns, the open ones whose arms the person has not unblinded."""
-    still_open = [campaign for campaign in campaigns if campaign.is_open]
+    still_open = [campaign for campaign in campaigns if hides_arms(campaign)]
     seen = set(Unblinding.objects.filter(user=user, campaign__in=still_open).values_list("campaign_id", flat=True))
     return [campaign for campaign in still_open if campaign.pk not in seen]
 
@@ -119,6 +128,6 @@ def arms_shown(user: User, campaign: Campaign) -> bool:
     """Whether pages may tell this person the campaign's models: once it is closed, or the person has unblinded it."""
     if access.is_blinded(user, campaign.study):
         return False
-    if not campaign.is_open:
+    if not hides_arms(campaign):
         return True
     return access.role_in(user, campaign.study) == Role.LEAD and not hidden_from(user, [campaign])

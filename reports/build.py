@@ -57,7 +57,7 @@ def build(
     Raises UserError where there is nothing to report on, an evaluation is not finished, or (with an evaluation) the
     analysis plan is not locked.
     """
-    _check(study, evaluations, campaigns)
+    check(study, evaluations, campaigns)
     found = collect(study, evaluations, campaigns)
     settings.REPORTS_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.REPORTS_DIR))
@@ -77,7 +77,8 @@ def build(
         raise
 
 
-def _check(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence[Campaign]) -> None:
+def check(study: Study, evaluations: Sequence[Evaluation], campaigns: Sequence[Campaign]) -> None:
+    """Raise UserError for what can't be reported."""
     if not evaluations and not campaigns:
         raise UserError(
             "There is nothing to report on yet: this study has no finished evaluation and no campaign. "

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from annotations import unblinding
 from annotations.models import Campaign, Revision, Study
 from reports import analysis, provenance
 from reports.analysis import METRIC_TITLES, Plan
@@ -183,6 +184,9 @@ def _of_campaign(campaign: Campaign, judged: Sequence[Answer]) -> Iterable[Cauti
     elif campaign.is_open:
         text = "The campaign is still open: this is an interim look, and judging may go on."
         yield _caution("interim_look", campaign.name, text)
+    for look in unblinding.looks([campaign])[campaign.pk]:
+        text = f"Its results by arm were looked at while it was open, {look}"
+        yield _caution("unblinded", campaign.name, text if text.endswith(".") else f"{text}.")
     if campaign.reopened_at:
         when = f"{campaign.reopened_at:%-d %B %Y}"
         text = f"The campaign was closed, so that models and answers could be seen, and reopened on {when}."

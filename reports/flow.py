@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from annotations import adjudicating
 from annotations.models import Assignment, Campaign, HarmReport, Revision, Study
 from reports import scoring
 from reports.evaluation import other_evaluations
@@ -90,9 +91,20 @@ def _campaign(campaign: Campaign, rows: Sequence[Answer]) -> dict[str, Any]:
         "defective": outcomes[Outcome.DEFECTIVE],
         "both_unacceptable": outcomes[Outcome.BOTH_UNACCEPTABLE],
         "withdrawn": withdrawn,
+        **_decided(campaign),
         "side_unknown": sides.filter(a_is_left__isnull=True).count(),
         "harm_reports": HarmReport.objects.filter(assignment__item__campaign=campaign).count(),
         "skipped": assigned.filter(skipped_at__isnull=False, submitted_at__isnull=True).count(),
+    }
+
+
+def _decided(campaign: Campaign) -> dict[str, Any]:
+    """What the annotators left open by the campaign's rule, and how much of it a lead decided."""
+    open_ = [state for state in adjudicating.states(campaign) if state.left_open]
+    return {
+        "consensus": campaign.consensus,
+        "left_open": len(open_),
+        "adjudicated": sum(state.decision is not None for state in open_),
     }
 
 

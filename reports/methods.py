@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from annotations import consensus
 from annotations.models import Study
 from reports.analysis import MARGIN_METRICS, METRIC_TITLES, Plan
 
@@ -24,8 +25,8 @@ ABOUT = {
         "Each label field was read from the outputs by a fixed parser and compared with its reference, one by one."
     ),
     Study.Task.REASONING: (
-        "An output is correct where the majority of its annotators judged it correct ({partly}); without a correctness "
-        "campaign, where the parsed final answer equals the reference."
+        "An output is correct where {correct} judged it correct ({partly}); without a correctness campaign, where the "
+        "parsed final answer equals the reference."
     ),
     Study.Task.SUMMARISATION: (
         "Likert scores and comparisons are averaged over annotators within each case first, so that every case counts "
@@ -55,15 +56,50 @@ def paragraphs(study: Study, decided: Plan, document: dict[str, Any]) -> list[st
     if evaluations:
         found += [_evaluation(entry, document) for entry in evaluations.values()]
         partly = "partly correct counts as correct" if decided.partly_counts else "partly correct counts as incorrect"
-        found.append(ABOUT[Study.Task(study.task)].format(partly=partly, side=_side(document)))
+        about = ABOUT[Study.Task(study.task)]
+        found.append(about.format(partly=partly, side=_side(document), correct=_correct(document)))
         found.append(_analysis(decided, document))
     if document["agreement"]:
         found.append(_judging(document))
+        found += _consensus(document)
         found.append(AGREEMENT.format(confidence=decided.confidence))
     found += _blinding(document)
     if any(arm["n"] for arm in document["harm"]["arms"].values()):
         found.append(HARM.format(confidence=decided.confidence))
     return found
+
+
+def _correct(document: dict[str, Any]) -> str:
+    """Whose judgement makes an output correct, by the strictest rule of the correctness campaigns."""
+    campaigns = document["flow"]["campaigns"].values()
+    rule = consensus.strictest(entry["consensus"] for entry in campaigns if entry["kind"] == "correctness")
+    return {
+        "unanimous": "all of its annotators",
+        "adjudicated": "all of its annotators, or else the lead who decided,",
+    }.get(rule, "the majority of its annotators")
+
+
+def _consensus(document: dict[str, Any]) -> list[str]:
+    """What is particular to campaigns whose annotators had to agree, and what a lead decided; nothing elsewhere."""
+    campaigns, found = document["flow"]["campaigns"], []
+    strict = [f"“{name}”" for name, entry in campaigns.items() if entry["consensus"] in ("unanimous", "adjudicated")]
+    if strict:
+        found.append(
+            f"By the rule of {_list(strict)}, a case counts only by what all of its annotators agree on"
+            f"{' or a lead decided' if any(e['consensus'] == 'adjudicated' for e in campaigns.values()) else ''}."
+        )
+    decided = [
+        f"{entry['adjudicated']} of the {_count(entry['left_open'], 'item')} left open in “{name}”"
+        for name, entry in campaigns.items()
+        if entry["adjudicated"]
+    ]
+    if decided:
+        found.append(
+            f"A lead who judged nothing in the campaign decided {_list(decided)}, shown all judgements without the "
+            "names of annotators or models; no decision replaced an agreed answer. Win rates of campaigns with the "
+            "majority rule are means over annotators, which no decision changes."
+        )
+    return [" ".join(found)] if found else []
 
 
 def _side(document: dict[str, Any]) -> str:

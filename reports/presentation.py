@@ -127,6 +127,8 @@ def _flow(flow: dict[str, Any]) -> Iterator[Row]:
             f"{entry['judged_in_full']} judged in full, {entry['judged_in_part']} in part, {entry['not_judged']} not; "
             f"{_count(entry['judgements'], 'judgement')}"
         )
+        if entry.get("left_open"):
+            what += f"; {entry['left_open']} left open by the rule, {entry['adjudicated']} of them decided by a lead"
         kinds = ("surplus", "cannot_judge", "defective", "withdrawn", "skipped")
         left = _reasons(entry["not_planned"]) + _reasons({kind: entry[kind] for kind in kinds})
         left += _reasons({"harm reports": entry.get("harm_reports", 0)})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from annotations import parsing, prompts
-from annotations.models import Judgement, Model, Study
+from annotations import parsing, prompts, unblinding
+from annotations.models import Adjudication, Campaign, Judgement, Membership, Model, Study
 from reports.analysis import canonical
 from reports.models import Evaluation
 from reports.scoring import Outputs
@@ -29,11 +29,34 @@ def lineage(study: Study, loaded: Sequence[Outputs], judged: Judged) -> dict[str
                 "seed": campaign.seed,
                 "rubric_sha256": hashlib.sha256(canonical(campaign.rubric)).hexdigest(),
                 "judgement_ids": sorted(answer.judgement_id for answer in rows),
+                "consensus": campaign.consensus,
+                "adjudications": _adjudications(campaign),
+                "unblindings": [
+                    {"who": look.who, "at": look.at.isoformat(timespec="seconds"), "reason": look.reason}
+                    for look in unblinding.looks([campaign])[campaign.pk]
+                ],
             }
             for campaign, rows in judged.items()
         },
         "packages": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
     }
+
+
+def _adjudications(campaign: Campaign) -> list[dict[str, Any]]:
+    """Every decision of a lead that stands, with its reason; who decided is named by pseudonym."""
+    people = dict(Membership.objects.filter(study=campaign.study_id).values_list("user_id", "pseudonym"))
+    rows = Adjudication.objects.filter(item__campaign=campaign, is_current=True).order_by("pk")
+    return [
+        {
+            "id": row.pk,
+            "outcome": row.outcome,
+            "values": row.values,
+            "reason": row.reason,
+            "decided_by": people.get(row.decided_by_id, "a site admin"),
+            "at": row.created_at.isoformat(timespec="seconds"),
+        }
+        for row in rows
+    ]
 
 
 def _evaluation(found: Outputs) -> dict[str, Any]:

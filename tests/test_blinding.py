@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from annotations import unblinding
 from annotations.models import Assignment, Campaign, Completion
 from tests.factories import join, make_campaign, make_cases, make_completion, make_study, make_user
 
@@ -200,6 +201,7 @@ def test_a_lead_who_does_not_judge_sees_the_models(study, lena, anna):
     campaign = blind_campaign(study, [anna])
     client = Client()
     client.force_login(lena)
+    unblinding.unblind(campaign, reason="Planned interim look", actor=lena)
     assert leaks(client.get(reverse("annotations:campaign", args=[study.slug, campaign.public_id]))) == list(NAMES)
 
 

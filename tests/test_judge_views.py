@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEvent
-from annotations import judging
+from annotations import judging, unblinding
 from annotations.assignment import next_assignment
 from annotations.models import Assignment, Campaign, Case, Judgement, Revision
 from tests.factories import join, make_campaign, make_cases, make_completion, make_model, make_study
@@ -418,7 +418,7 @@ class TestCampaignPages:
         page = reverse("annotations:campaign", args=[study.slug, campaign.public_id])
         assert response["Location"] == page
         assert (campaign.items.count(), campaign.created_by) == (3, lena)
-        client.post(f"{page}close/")
+        client.post(f"{page}close/", {"reason": "Too few cases"})
         campaign.refresh_from_db()
         assert not campaign.is_open
         assert client.post(f"{page}reopen/", {"reason": ""}).status_code == 400
@@ -465,6 +465,7 @@ class TestCampaignPages:
 
     def test_a_lead_downloads_the_judgements(self, study, campaign, anna, lena):
         judging.submit(next_assignment(campaign, anna), judging.Answer("tie"), actor=anna)
+        unblinding.unblind(campaign, reason="Interim look", actor=lena)
         page = reverse("annotations:campaign_export", args=[study.slug, campaign.public_id])
         response = signed_in(lena).get(page)
         lines = b"".join(response.streaming_content).decode().splitlines()

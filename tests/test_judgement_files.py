@@ -25,6 +25,8 @@ REASONS = ['=HYPERLINK("http://x")', "'-5 mg", 'two\nlines, a "quote" and ünïc
 
 def run(command, *args):
     out = StringIO()
+    if command == "export_judgements":
+        args += ("--unblind", "Moved to another server")  # the campaigns are open, and not all is judged
     call_command(command, *map(str, args), "--json", stdout=out)
     return json.loads(out.getvalue())
 

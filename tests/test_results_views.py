@@ -6,6 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.errors import UserError
+from annotations import unblinding
 from annotations.models import Campaign, Status, Worker
 from reports import build, evaluation
 from reports.models import Evaluation
@@ -228,6 +229,7 @@ def test_the_lead_makes_a_report_on_the_page_and_reads_it(client, lena, anna, be
     for item in campaign.items.all():
         judge(item, anna, "prefer_b")
         judge(item, ben, "prefer_b")
+    unblinding.unblind(campaign, reason="Planned interim look", actor=lena)
     client.force_login(lena)
     url = reverse("reports:report_new", args=[row.study.slug])
     page = client.post(url, {"evaluations": [row.pk], "campaigns": [campaign.pk]}, follow=True).content.decode()

@@ -52,6 +52,7 @@ def unblind(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpRespon
         "tab": "campaigns",
         "campaign": row,
         "next": onward,
+        "hides_arms": unblinding.hides_arms(row),
         "seen": not unblinding.hidden_from(request.user, [row]),
         "looks": unblinding.looks([row])[row.pk],
     }

@@ -16,6 +16,7 @@ from annotations.models import Campaign, Study
 from annotations.models.membership import Role
 
 HISTORY = 25  # acts a page
+HELD = 50  # items in hand that are shown
 
 
 @require_GET
@@ -28,6 +29,8 @@ def steer(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponse
         "tab": "campaigns",
         "campaign": row,
         "now": timezone.now(),
+        "held": list(board.waiting(row)[:HELD]),
+        "most_held": HELD,
         "page": board.lagging(row, after=request.GET.get("after", "")),
         "counts": board.counts(row),
         "people": [part.user for part in row.participations.select_related("user").order_by("user__username")],

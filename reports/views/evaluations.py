@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
-from annotations import doorbell
+from annotations import doorbell, unblinding
 from annotations.models import Status
 from annotations.models.membership import Role
 from annotations.planning import plan_campaign
@@ -56,10 +56,12 @@ def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         if not row.is_active:
             response.headers["HX-Refresh"] = "true"  # the rest of the page has changed too
         return response
+    hidden = unblinding.hidden_from(request.user, row.campaigns.order_by("name"))
     context |= {
         "lead": access.may_lead(request.user, study),
         "earlier": evaluation.earlier_evaluations(row),
-        "preview": preview.arms(row) if row.status == Status.SUCCEEDED else [],
+        "preview": preview.arms(row, without=hidden) if row.status == Status.SUCCEEDED else [],
+        "hidden": hidden,
         "can_retry": row.status in (Status.FAILED, Status.INTERRUPTED),
     }
     return render(request, "reports/evaluation.html", context)

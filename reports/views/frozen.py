@@ -8,9 +8,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
+from annotations.models import Study
 from annotations.models.membership import Role
+from annotations.views.board import to_unblinding
 from reports import access, build, exports
 from reports.forms import ReportForm
+from reports.models import Report
 from reports.presentation import layout
 
 # Opened by itself, a chart may style itself and do nothing else.
@@ -23,6 +26,9 @@ def report_new(request: HttpRequest, slug: str) -> HttpResponse:
     form = ReportForm(study, request.POST if request.method == "POST" else None)
     details: list[str] = []
     if request.method == "POST" and form.is_valid():
+        shown = access.shown_by_arm(form.cleaned_data["evaluations"], list(form.cleaned_data["campaigns"]))
+        if hidden := access.hidden_by_arm(request.user, study, shown):
+            return to_unblinding(hidden[0], onward=request.path)
         try:
             report = build.build(study=study, actor=request.user, **form.cleaned_data)
             return redirect("reports:report", study.slug, report.pk)
@@ -33,10 +39,19 @@ def report_new(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "reports/report_new.html", context)
 
 
+def _hidden(request: HttpRequest, study: Study, row: Report) -> HttpResponse | None:
+    """The form to unblind with, where the report shows results by arm that the person may not see yet."""
+    shown = access.shown_by_arm(row.evaluations.all(), list(row.campaigns.all()))
+    hidden = access.hidden_by_arm(request.user, study, shown)
+    return to_unblinding(hidden[0], onward=request.path) if hidden else None
+
+
 @require_GET
 def show(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     study = access.results_study(request.user, slug)
     row = access.report_for(request.user, study, pk)
+    if elsewhere := _hidden(request, study, row):
+        return elsewhere
     context = {
         **layout(exports.document(row)),
         "study": study,
@@ -53,6 +68,8 @@ def report_file(request: HttpRequest, slug: str, pk: int, name: str) -> HttpResp
     """One file of a report. Only names that the report's own directory lists are opened."""
     study = access.results_study(request.user, slug)
     row = access.report_for(request.user, study, pk)
+    if elsewhere := _hidden(request, study, row):
+        return elsewhere
     if name not in exports.file_names(row):
         raise Http404
     suffix = Path(name).suffix
@@ -71,6 +88,8 @@ def report_file(request: HttpRequest, slug: str, pk: int, name: str) -> HttpResp
 def report_archive(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     study = access.results_study(request.user, slug)
     row = access.report_for(request.user, study, pk)
+    if elsewhere := _hidden(request, study, row):
+        return elsewhere
     disposition = f'attachment; filename="{study.slug}-report-{row.pk}.zip"'
     headers = {"Content-Disposition": disposition}
     return HttpResponse(exports.archive(row), content_type="application/zip", headers=headers)

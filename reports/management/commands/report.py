@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from accounts.errors import UserError
+from annotations import unblinding
 from annotations.commands import LoopCommand, study_named
 from annotations.models import Campaign, Study
-from reports import build, exports, votes
+from reports import access, build, exports, votes
 from reports.models import Evaluation
 from reports.numerals import interval, number, with_p
 
@@ -16,7 +17,8 @@ class Command(LoopCommand):
     help = (
         "Freeze a report. Without --evaluation and --campaign: the newest finished evaluation and every campaign "
         "(simulated ones only where people judged none of the kind). "
-        "With --campaign alone: agreement only."
+        "With --campaign alone: agreement only. Where it shows results by arm of a campaign that is open, that is kept "
+        "in the audit trail and printed in every report; --unblind is needed while judgements are still to come."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -26,10 +28,17 @@ class Command(LoopCommand):
         parser.add_argument("--out", required=True, metavar="DIR", type=Path)
         parser.add_argument("--formats", default="html,csv,json", help="of html, csv, json (default: all three)")
 
+        parser.add_argument(
+            "--unblind", default="", metavar="WHY", help="look at the arms of campaigns that are still being judged"
+        )
+
     def run(self, **options: Any) -> dict[str, Any]:
         study = study_named(options["study"])
         formats = exports.check_formats([name.strip() for name in options["formats"].split(",") if name.strip()])
         evaluations, campaigns = _chosen(study, options["evaluation"], options["campaign"])
+        build.check(study, evaluations, campaigns)  # what can't be reported unblinds nothing
+        shown = access.shown_by_arm(evaluations, campaigns)
+        unblinding.by_command(shown, reason=options["unblind"], what="The report")
         report = build.build(study=study, evaluations=evaluations, campaigns=campaigns)
         files = exports.copy(report, options["out"], formats)
         document = exports.document(report)
