@@ -37,7 +37,7 @@ from reports.models import Evaluation, Report
 from tests.factories import join, make_study, make_user
 from training.models import Run, TrainingDataset
 
-NAMES = ("quokka-dpo-7b", "zebra-base-7b")  # in the order of names, which is an item's fixed order
+NAMES = ("quokka-dpo-7b", "zebra-base-13b")  # in the order of names, which is an item's fixed order
 SERVED = ("served-as-quokka", "served-as-zebra")
 HASHES = ("a1" * 32, "b2" * 32)
 TEMPERATURE = "0.73519"
@@ -47,7 +47,9 @@ SECRET_NUMBER = re.compile(r"9[1-6]00\d{3}")
 OBJECT = 8_000_001  # the pk of every row that a lead's pages are about, so that one number fills all their addresses
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 CSRF = re.compile(r'(csrfmiddlewaretoken" value|csrftoken|csrf_token|X-CSRFToken)("?[=:] ?"?)[A-Za-z0-9]{32,64}')
-MOMENT = re.compile(r"\d{1,2} [A-Z][a-z]{2}\w* (?:\d{4},? )?\d{2}:\d{2}|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}[:\d.+Z]*")
+MOMENT = re.compile(
+    r"\d{1,2} [A-Z][a-z]{2}\w* (?:\d{4},? )?\d{2}:\d{2}(?::\d{2})?|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}[:\d.+Z]*"
+)
 HTMX = {"HX-Request": "true"}
 ANCHORS = ["unusable", "poor", "fair", "good", "excellent"]
 CRITERIA = [
@@ -308,7 +310,8 @@ def leaks(text: str) -> list[str]:
 def normal(text: str, world: World) -> str:
     """A response without what differs from one visit to the next: tokens, moments, and random ids by their order."""
     text = CSRF.sub(r"\1\2token", text)
-    text = re.sub(r"(Set-Cookie: (?:csrftoken|sessionid)=).*", r"\1…", text)
+    text = re.sub(r"Set-Cookie: (?:csrftoken|sessionid)=.*\n?", "", text)  # random, and renewed by the clock
+    text = re.sub(r"(Set-Cookie: messages=[\w.-]+):[\w-]+:[\w-]+", r"\1:signature", text)
     text = MOMENT.sub("moment", text)
     text = re.sub(r"(?i)content-length: \d+\n", "", text)
     return UUID.sub(lambda match: world.seen.setdefault(match[0], f"uuid-{len(world.seen)}"), text)
@@ -317,8 +320,9 @@ def normal(text: str, world: World) -> str:
 # What somebody who judges does
 
 
-def answer(kind: str, page: str) -> dict[str, Any]:
-    """A whole answer to what is shown, with everything a form of this kind may send."""
+def answer(world: World) -> dict[str, Any]:
+    """A whole answer to the item at hand (if there is one), with everything a form of this kind may send."""
+    kind = world.campaign.kind
     fields: dict[str, Any] = {
         "active_seconds": "12",
         "reason": "Because of the dose.",
@@ -337,14 +341,17 @@ def answer(kind: str, page: str) -> dict[str, Any]:
         fields |= {"value-urgency": "soon"}
     else:
         fields |= {"value-correctness": "partly", "mark-left-0": "omission:dangerous"}
-    found = re.search(r'name="assignment" value="([^"]+)"', page)
-    return fields | ({"assignment": found[1]} if found else {})
+    mine = Assignment.objects.filter(
+        annotator=world.user, submitted_at__isnull=True, skipped_at__isnull=True, released_at__isnull=True
+    )
+    held = mine.order_by("created_at", "pk").first()
+    return fields | ({"assignment": str(held.pk)} if held else {})
 
 
-def everything(world: World, page: str) -> dict[str, Any]:
+def everything(world: World) -> dict[str, Any]:
     """What any form of the site might take, as far as somebody who judges could send it."""
     return {
-        **answer(world.campaign.kind, page),
+        **answer(world),
         "id": str(uuid.UUID(int=99)),
         "about": "left",
         "severity": "moderate",
