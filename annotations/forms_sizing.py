@@ -95,17 +95,23 @@ class PlannerForm(forms.Form):
         return Setup(goal=self.goal, **self.cleaned_data)
 
 
+def _agreed_on(study: Study) -> str:
+    """The kind of campaign whose agreement such a study usually asks about: scales before preferences."""
+    kind = GOALS[goal_of(study)].kind
+    return Campaign.Kind.LIKERT if kind == Campaign.Kind.COMPARISON and study.criteria else kind
+
+
 def start(study: Study, goal: str) -> dict[str, Any]:
     """What the form shows at first: the study's own numbers, and ordinary ones where it has none."""
     people = study.memberships.filter(role=Role.ANNOTATOR).count()
     cases = study.cases.filter(split="test").count() or study.cases.count()
-    annotators = people or 3
+    annotators = max(2, people) if goal == "alpha" else people or 3
     points = len(study.criteria[0]["anchors"]) if study.criteria else Setup.points
     found: dict[str, Any] = {
         "annotators": annotators,
         "cases": min(MOST_CASES, cases) if cases >= 2 else 100,
         "overlap": min(2, annotators),
-        "kind": GOALS[goal_of(study)].kind,
+        "kind": _agreed_on(study),
         "points": min(10, max(2, points)),
         "shares": "10, 15, 25, 30, 20",
         "effect": GOALS[goal].usual,

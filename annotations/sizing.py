@@ -336,6 +336,8 @@ def _on_power(setup: Setup, result: Simulated, needed: int | None) -> str:
 
 def _on_overlap(setup: Setup, pace: Pace) -> str:
     """What the same time buys: one more annotator an item, or more cases at this overlap."""
+    if setup.goal == "alpha" and setup.annotators < 2:
+        return "Add a second annotator."
     if setup.overlap >= min(setup.annotators, MOST_OVERLAP):
         return "Every annotator judges every item already, so only more cases (or more annotators) can narrow it."
     deeper = replace(setup, overlap=setup.overlap + 1)
