@@ -16,6 +16,13 @@ ASKED = {
     "f1_difference": ("effect", "accuracy", "discordant", "prevalence"),
     "alpha": ("kind", "level", "shares", "floor"),
 }
+ITEMS = {
+    "win_rate": "Each is one item: a pair of outputs.",
+    "mean_difference": "Each is two items: an output of each arm.",
+    "accuracy_difference": "Each is two items: an output of each arm.",
+    "f1_difference": "Each is one item: the case itself is labelled.",
+    "alpha": "In Likert and correctness campaigns each is two items, one of each arm.",
+}
 EFFECTS = {
     "win_rate": ("Expected win rate", "0.5 is no preference; a tie counts one half."),
     "mean_difference": ("Expected difference", "In points, the mean over cases."),
@@ -45,9 +52,7 @@ def _share(label: str, help_text: str, low: float = 0.0, high: float = 1.0) -> f
 
 class PlannerForm(forms.Form):
     annotators = forms.IntegerField(min_value=1, max_value=1000, help_text="How many people judge.")
-    cases = forms.IntegerField(
-        min_value=2, max_value=MOST_CASES, help_text="One pair to compare or one case to label each, or two outputs."
-    )
+    cases = forms.IntegerField(min_value=2, max_value=MOST_CASES)
     overlap = forms.IntegerField(min_value=1, max_value=MOST_OVERLAP, help_text="Annotators per item.")
     agreement = _share(
         "Expected agreement",
@@ -78,6 +83,7 @@ class PlannerForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.label_suffix = ""
         self.goal = goal
+        self.fields["cases"].help_text = ITEMS[goal]
         wanted = ALWAYS + ASKED[goal]
         self.fields = {name: self.fields[name] for name in wanted}
         if goal == "alpha":
@@ -89,17 +95,23 @@ class PlannerForm(forms.Form):
         return Setup(goal=self.goal, **self.cleaned_data)
 
 
+def _agreed_on(study: Study) -> str:
+    """The kind of campaign whose agreement such a study usually asks about: scales before preferences."""
+    kind = GOALS[goal_of(study)].kind
+    return Campaign.Kind.LIKERT if kind == Campaign.Kind.COMPARISON and study.criteria else kind
+
+
 def start(study: Study, goal: str) -> dict[str, Any]:
     """What the form shows at first: the study's own numbers, and ordinary ones where it has none."""
     people = study.memberships.filter(role=Role.ANNOTATOR).count()
     cases = study.cases.filter(split="test").count() or study.cases.count()
-    annotators = people or 3
+    annotators = max(2, people) if goal == "alpha" else people or 3
     points = len(study.criteria[0]["anchors"]) if study.criteria else Setup.points
     found: dict[str, Any] = {
         "annotators": annotators,
         "cases": min(MOST_CASES, cases) if cases >= 2 else 100,
         "overlap": min(2, annotators),
-        "kind": GOALS[goal_of(study)].kind,
+        "kind": _agreed_on(study),
         "points": min(10, max(2, points)),
         "shares": "10, 15, 25, 30, 20",
         "effect": GOALS[goal].usual,

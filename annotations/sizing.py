@@ -27,33 +27,32 @@ ITEMS_PER_CASE = {Kind.COMPARISON: 1, Kind.LIKERT: 2, Kind.CORRECTNESS: 2, Kind.
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be estimated, the kind of campaign that measures it (empty: any), and its effect."""
+    """What is to be estimated, the kind of campaign that measures it (empty: any), and its effect in words."""
 
     title: str
     kind: str
     usual: float  # the effect that the page starts with
-    effect: str  # in a sentence
+    effect: str
+    none: str  # what the effect is told from
     noun: str
 
 
 GOALS = {
-    "win_rate": Goal(
-        "Win rate of one arm over another", Kind.COMPARISON, 0.6, "a win rate of {:.2f}", "win rate"
-    ),
+    "win_rate": Goal("Win rate", Kind.COMPARISON, 0.6, "a win rate of {:.2f}", "no preference", "win rate"),
     "mean_difference": Goal(
-        "Difference of two arms on a Likert scale", Kind.LIKERT, 0.3, "a difference of {:.2f} points",
-        "difference in points",
+        *("Likert difference", Kind.LIKERT, 0.3, "a difference of {:.2f} points", "no difference"),
+        noun="difference in points",
     ),
     "accuracy_difference": Goal(
-        "Difference of two arms in accuracy", Kind.CORRECTNESS, 0.1, "a difference of {:.2f}",
-        "difference of accuracies",
+        *("Accuracy difference", Kind.CORRECTNESS, 0.1, "a difference of {:.2f}", "no difference"),
+        noun="difference of accuracies",
     ),
     "f1_difference": Goal(
-        "Difference of two arms in F1, labels by annotators", Kind.LABEL, 0.1, "a difference of {:.2f} in accuracy",
-        "difference of accuracies",
+        *("F1 difference", Kind.LABEL, 0.1, "a difference of {:.2f} in accuracy", "no difference"),
+        noun="difference of accuracies",
     ),
-    "alpha": Goal("Agreement between annotators", "", 0.0, "an alpha of {:.2f}", "alpha"),
-}  # fmt: skip
+    "alpha": Goal("Agreement", "", 0.0, "an alpha of {:.2f}", "", "alpha"),
+}
 USUAL_GOALS = {
     Study.Task.CLASSIFICATION: "f1_difference",
     Study.Task.TRIAGE: "f1_difference",
@@ -323,7 +322,7 @@ def _on_power(setup: Setup, result: Simulated, needed: int | None) -> str:
     if setup.goal == "alpha":
         what = f"{what} would be shown to lie above {setup.floor:.2f}"
     else:
-        what = f"{what} would be told from none"
+        what = f"{what} would be told from {goal.none}"
     said = f"With {setup.cases} cases and overlap {setup.overlap}, {what} with a chance of {result.power:.0%}"
     if result.power >= setup.power:
         fewer = (
@@ -337,6 +336,8 @@ def _on_power(setup: Setup, result: Simulated, needed: int | None) -> str:
 
 def _on_overlap(setup: Setup, pace: Pace) -> str:
     """What the same time buys: one more annotator an item, or more cases at this overlap."""
+    if setup.goal == "alpha" and setup.annotators < 2:
+        return "Add a second annotator."
     if setup.overlap >= min(setup.annotators, MOST_OVERLAP):
         return "Every annotator judges every item already, so only more cases (or more annotators) can narrow it."
     deeper = replace(setup, overlap=setup.overlap + 1)

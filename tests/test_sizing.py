@@ -67,9 +67,9 @@ class TestWhatItFinds:
         )
 
     def test_it_takes_less_than_three_seconds_at_its_largest(self):
-        started = time.perf_counter()
+        started = time.process_time()
         sizing.size(setup("alpha", cases=20_000, overlap=6, annotators=9, shares=(1.0,) * 7), PACE)
-        assert time.perf_counter() - started < 3
+        assert time.process_time() - started < 3  # of this process: other tests share the cores
 
     def test_the_table_holds_the_design_entered_and_its_neighbours(self):
         rows = sizing.size(setup(), PACE).alternatives
@@ -205,7 +205,7 @@ class TestPage:
     def test_what_was_entered_is_in_the_address_and_in_the_result(self, study, ben):
         query = {"goal": "win_rate", "annotators": 3, "cases": 120, "overlap": 2, "agreement": 0.5}
         text = self.client(ben).get(self.page(study, **query, effect=0.6, ties=0.1)).content.decode()
-        assert "With 120 cases and overlap 2, a win rate of 0.60" in text
+        assert "With 120 cases and overlap 2, a win rate of 0.60 would be told from no preference" in text
         assert "240" in text
         assert "45 s a judgement: an assumption" in text
 
