@@ -316,7 +316,7 @@ class TestKeys:
     def test_keys_wait_while_an_answer_is_on_its_way(self, screen: Callable[..., Page]) -> None:
         page = screen(chips=CHIPS)
         held: list[Any] = []
-        page.route(re.compile(r"/judge/[^/]+/$"), held.append, times=1)
+        page.route(re.compile(r"/judge/[^/]+/$"), lambda route: held.append(route), times=1)
         press(page, "e", "Enter", "n", "Enter")
         expect(page.locator("#state")).to_have_text("Saving…")
         assert checked(page, "choice") == "tie"
