@@ -35,7 +35,7 @@ def difference(one: str, other: str) -> tuple[list[Span], list[Span]] | None:
 def _compare(one: str, other: str) -> tuple[list[Span], list[Span]]:
     words = [list(_WORD.finditer(text)) for text in (one, other)]
     keys = [[word.group() for word in found] for found in words]
-    matcher = SequenceMatcher(None, *keys, autojunk=False)
+    matcher = SequenceMatcher(None, keys[0], keys[1], autojunk=False)
     alike: tuple[set[int], set[int]] = (set(), set())
     for block in matcher.get_matching_blocks():
         alike[0].update(range(block.a, block.a + block.size))

@@ -3,7 +3,7 @@
 Kept with the account and not in the browser: ward computers are shared, and whoever sat there before is somebody else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # {setting: its values, the first one where nothing was chosen}. "auto": on the left where the window is wide, else on
@@ -18,8 +18,12 @@ SETTINGS = {
 
 def layout_of(shortcuts: Mapping[str, Any]) -> dict[str, str]:
     """{setting: value} of a person, from User.shortcuts; what isn't a value counts as not chosen."""
-    stored = {name: "on" if shortcuts.get(name) is True else shortcuts.get(name) for name in SETTINGS}
-    return {name: stored[name] if stored[name] in values else values[0] for name, values in SETTINGS.items()}
+    return {name: _chosen(shortcuts.get(name), values) for name, values in SETTINGS.items()}
+
+
+def _chosen(stored: Any, values: Sequence[str]) -> str:
+    value = "on" if stored is True else stored
+    return value if value in values else values[0]
 
 
 def with_setting(shortcuts: Mapping[str, Any], name: str, value: str) -> dict[str, Any]:

@@ -48,8 +48,9 @@ def shown_texts(assignment: Assignment) -> dict[str, str]:
     return dict(zip(SIDES, texts, strict=False))
 
 
-def outputs_of(assignment: Assignment, sheet: Sheet) -> list[Output]:
+def outputs_of(assignment: Assignment, sheet: Sheet | None = None) -> list[Output]:
     """The outputs of an assignment from left to right, with what ``sheet`` says of their sentences."""
+    sheet = sheet or Sheet(assignment.item.campaign.kind, {})
     shown = shown_texts(assignment)
     pair = len(shown) == len(SIDES)
     spans = difference(*shown.values()) if pair else None

@@ -54,7 +54,7 @@
     tell(text);
   };
   document.addEventListener("submit", async (event) => {
-    if (event.target.id !== "harm-form") return;
+    if (!event.target.matches("#harm-form")) return; // not by .id: that is the field of this name
     event.preventDefault();
     const sheet = event.target;
     const data = new FormData(sheet);

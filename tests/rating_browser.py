@@ -1,15 +1,26 @@
 """What the tests of the rating screen share: a study with texts worth looking at, and a browser that is signed in."""
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from accounts.models import User
 from annotations.models import Campaign, Study
 from tests.factories import join, make_campaign, make_cases, make_completion, make_study
 
+CHROMIUM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM, reason="Debian's chromium is not installed, so no browser test can run"
+)
+WAIT = 60_000  # milliseconds; a busy machine is slow, and a failure waits only once
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SIZES = {"desk": (1440, 900), "tablet": (1024, 768), "upright": (768, 1024), "phone": (390, 844)}
 CHIPS = ["invents a finding", "leaves out a drug", "wrong dose", "unsafe advice"]
@@ -30,6 +41,23 @@ B = (
     "Take a chest film today and review tomorrow. No change to her other drugs."
 )
 EVERYTHING = {"chips": CHIPS, "marks": True, "ideal": True}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A real Chromium. Playwright's event loop runs in this thread; Django would take that for asynchronous code."""
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        expect.set_options(timeout=WAIT)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong on the page as it is, serious or not."""
+    found = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]]
 
 
 def make_screen(
@@ -65,7 +93,7 @@ def signed_in(browser: Browser, url: str, user: User, **options: Any) -> Browser
     context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
     value = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": url}])
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(WAIT)
     return context
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import AuditEvent
 from annotations import judging, unblinding
 from annotations.assignment import next_assignment
-from annotations.models import Assignment, Campaign, Case, Judgement, Revision
+from annotations.models import Assignment, Campaign, Case, Completion, HarmReport, Judgement, Revision
 from tests.factories import join, make_campaign, make_cases, make_completion, make_model, make_study
 
 pytestmark = pytest.mark.django_db
@@ -329,6 +329,92 @@ class TestHistory:
         response = client.post(page, fields | {"change_reason": "Saw the dose."})
         assert response["Location"] == url(campaign, "history")
         assert list(Revision.objects.values_list("outcome", flat=True)) == ["tie", "both_unacceptable"]
+
+    def test_it_can_be_narrowed_to_what_was_flagged_or_changed(self, campaign, anna):
+        client = signed_in(anna)
+        client.get(url(campaign))
+        post(client, campaign, Assignment.objects.get(), choice="right", strength="clearly", reason="Unlike the other.")
+        client.get(url(campaign))
+        post(client, campaign, Assignment.objects.get(submitted_at=None), choice="tie", reason="Alike.")
+        Revision.objects.filter(outcome="tie").update(flagged=True)
+        page = client.get(url(campaign, "history") + "?show=flagged").content.decode()
+        assert "Alike." in page
+        assert "Unlike the other." not in page
+        assert (
+            "None of your judgements is changed."
+            in client.get(url(campaign, "history") + "?show=changed").content.decode()
+        )
+        assert "Unlike the other." in client.get(url(campaign, "history") + "?show=nonsense").content.decode()
+
+    def test_ones_own_harm_reports_are_listed_and_nobody_elses(self, study, anna, ben):
+        campaign = make_campaign(study, [anna, ben])
+        for person, text in ((anna, "Anaphylaxis."), (ben, "Bleeding.")):
+            assignment = next_assignment(campaign, person)
+            HarmReport.objects.create(
+                assignment=assignment, severity="severe", quote="amoxicillin", description=text, reported_by=person
+            )
+        page = signed_in(anna).get(url(campaign, "history") + "?show=harm").content.decode()
+        assert "Anaphylaxis." in page
+        assert "Severe: lasting harm" in page
+        assert "Bleeding." not in page
+
+
+class TestWhatTheRubricAsksFor:
+    def rubric(self, campaign, **asked):
+        Campaign.objects.update(rubric=campaign.rubric | asked)
+
+    def test_nothing_of_it_is_on_the_page_unless_asked_for(self, campaign, anna):
+        self.rubric(campaign, criteria=[])
+        page = signed_in(anna).get(url(campaign)).content.decode()
+        for name in ("chips", "mark-left-0", "ideal_text", "value-faithful"):
+            assert f'name="{name}"' not in page
+
+    def test_a_draft_with_everything_comes_back_as_it_was(self, campaign, anna):
+        asked = {"chips": ["wrong dose", "unsafe"], "marks": True, "ideal": True, "criteria": campaign.study.criteria}
+        self.rubric(campaign, **asked)
+        client = signed_in(anna)
+        client.get(url(campaign))
+        fields = {
+            "value-faithful": "2",
+            "chips": ["unsafe"],
+            "mark-right-0": "wrong:dangerous",
+            "ideal_side": "right",
+            "ideal_text": "As it should be.",
+            "flagged": "1",
+        }
+        assert post(client, campaign, Assignment.objects.get(), "judge_draft", **fields).status_code == 204
+        page = client.get(url(campaign)).content.decode()
+        assert re.search(r'name="value-faithful" value="2" checked', page)
+        assert re.search(r'value="unsafe" checked', page)
+        assert not re.search(r'value="wrong dose" checked', page)
+        right = page[page.index('name="mark-right-0"') :]
+        assert right.index('value="wrong:dangerous" selected') < right.index("</select>")
+        assert "As it should be.</textarea>" in page
+        assert re.search(r'name="flagged" value="1" checked', page)
+
+    def test_every_point_of_a_criterion_says_what_it_means(self, campaign, anna):
+        self.rubric(campaign, criteria=campaign.study.criteria)
+        page = signed_in(anna).get(url(campaign)).content.decode()
+        for text in ("A clearly", "A slightly", "no difference", "B slightly", "B clearly"):
+            assert page.count(f"<span>{text}</span>") == len(campaign.study.criteria) == 2
+        assert page.index("A clearly") < page.index("A is better")
+
+    def test_texts_too_long_to_compare_are_said_to_be_so(self, campaign, anna):
+        next_assignment(campaign, anna)
+        item = Assignment.objects.get().item
+        Completion.objects.filter(pk=item.completion_a_id).update(text="word " * 2000)
+        assert "too long to be compared" in signed_in(anna).get(url(campaign)).content.decode()
+
+
+class TestTrainingItems:
+    def test_a_training_item_leads_to_its_feedback_where_there_is_such_a_page(self, campaign, anna, monkeypatch):
+        next_assignment(campaign, anna)
+        campaign.items.update(gold={"outcome": "tie"}, training=True)
+        client = signed_in(anna)
+        monkeypatch.setattr("annotations.views.judge._feedback_url", lambda assignment: "/feedback/")
+        assert post(client, campaign, Assignment.objects.get(), choice="tie").url == "/feedback/"
+        htmx = post(client, campaign, Assignment.objects.get(), headers=HTMX, choice="tie")
+        assert htmx["HX-Redirect"] == "/feedback/"
 
 
 class TestAccess:

@@ -93,7 +93,6 @@ def item_page(
         "outputs": outputs_of(assignment, sheet),
         "marks": MARKS,
         "severities": HarmReport.Severity.choices,
-        "harm_id": uuid.uuid4(),
         "source": _source(assignment.item.case, campaign.study),
         "reference": _reference(assignment.item.case) if campaign.rubric["show_reference"] else [],
         "instructions": markdown(campaign.rubric["instructions"]),
