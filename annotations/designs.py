@@ -288,18 +288,15 @@ def rubric_for(
     """What annotators are shown, frozen: later edits of the study don't change a campaign that has begun."""
     if reason not in REASONS:
         raise PlanError("reason", f"reason is “{reason}”; it must be one of {', '.join(REASONS)}.")
-    if design.chips is not None:
-        chips = [chip.strip() for chip in design.chips]
-    else:
-        # The study's reasons are about outputs, and a label campaign shows none.
-        chips = [] if kind == Kind.LABEL or reason == "none" else list(study.reason_chips)
+    # The study's reasons are about outputs, and a label campaign shows none.
+    chips = design.chips if design.chips is not None else [] if kind == Kind.LABEL else study.reason_chips
     return {
         "instructions": study.instructions,
         "criteria": study.criteria if kind == Kind.LIKERT or design.criteria else [],
         "label_fields": study.label_fields if kind == Kind.LABEL else [],
         "show_reference": kind == Kind.CORRECTNESS if show_reference is None else show_reference,
         "reason": reason,
-        "chips": chips,
+        "chips": [] if reason == "none" else check_chips(chips, "chips"),
         "marks": design.marks,
         "ideal": design.ideal,
     }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from annotations.models import Case, Completion, Model
+from annotations.models import Campaign, Case, Completion, Model
 
 NAMES_ITSELF = "names_itself"
 # Families, vendors and products that models name when they are asked who they are. A version may follow: "Llama 3.1".
@@ -105,3 +105,17 @@ def record(named: Iterable[Named]) -> dict[str, list[str]]:
     for row in named:
         found.setdefault(row.model.name, []).append(row.case.external_id)
     return {name: list(dict.fromkeys(ids)) for name, ids in sorted(found.items())}
+
+
+def listed(campaign: Campaign) -> list[Named]:
+    """The same for a campaign that was planned, without the words."""
+    kept: dict[str, list[str]] = campaign.design.get(NAMES_ITSELF, {})
+    models = Model.objects.in_bulk(kept, field_name="name")
+    ids = {external_id for found in kept.values() for external_id in found}
+    cases = {case.external_id: case for case in campaign.study.cases.filter(external_id__in=ids)}
+    return [
+        Named(cases[external_id], models[name], ())
+        for name, found in kept.items()
+        for external_id in found
+        if name in models and external_id in cases
+    ]

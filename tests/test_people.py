@@ -14,7 +14,7 @@ from annotations import access
 from annotations.assignment import next_assignment
 from annotations.campaigning import close
 from annotations.exporting import judgement_rows
-from annotations.forms_judging import PlanForm
+from annotations.forms_campaign import PlanForm
 from annotations.judging import Answer, submit
 from annotations.models import Assignment, Invitation, Membership
 from annotations.people import accept, add_member, invite, open_invitation, remove_member, withdraw_invitation
