@@ -136,7 +136,7 @@ def check(design: Design, *, study: Study, kind: str, models: Sequence[Model], o
     _check_numbers(design)
     _check_consensus(design, kind)
     _check_questions(design, study, kind)
-    _check_known_answers(design, kind)
+    _check_known_answers(design)
     if design.overlap_share < 1 and overlap == 1:
         raise PlanError(
             "overlap_share",
@@ -194,13 +194,13 @@ def _check_questions(design: Design, study: Study, kind: str) -> None:
         raise PlanError("ideal", f"Outputs of a {study.task} study are labels, not texts to edit. Leave it out.")
 
 
-def _check_known_answers(design: Design, kind: str) -> None:
+def _check_known_answers(design: Design) -> None:
     wanted = [name for name in ("training_items", "gold_rate") if getattr(design, name)]
     if design.known_answers is None and wanted:
         raise PlanError(
             wanted[0],
-            "Training and gold items need known answers: a judgement file, an earlier closed campaign"
-            + (", or the cases' references." if kind == Kind.LABEL else "."),
+            "Training and gold items need known answers: a judgement file, an earlier closed campaign or, where cases "
+            "are labelled, their references.",
         )
     if design.known_answers is not None and not wanted:
         raise PlanError(

@@ -11,7 +11,7 @@ from annotations.models.case import Case
 Kind = Campaign.Kind
 KINDS: dict[str, tuple[str, str]] = {
     Kind.COMPARISON: ("Comparison", "Which of two outputs is better. With one model: two of its samples."),
-    Kind.LIKERT: ("Points", "Each output gets points on the study's criteria (Likert scales)."),
+    Kind.LIKERT: ("Likert", "Each output gets points on each of the study's criteria."),
     Kind.CORRECTNESS: ("Correctness", "Is the answer correct, partly correct or incorrect?"),
     Kind.LABEL: ("Labels", "What the case is; no output is shown."),
 }
@@ -74,7 +74,7 @@ class PlanFields(forms.Form):
         help_text="One person judges the others. Drawn so that the share holds in every split and pair of models.",
     )
     consensus = forms.ChoiceField(
-        required=False, label="How the agreed answer is found", help_text="The mean is for points only."
+        required=False, label="How the agreed answer is found"
     )
 
     against = forms.ChoiceField(required=False, label="Which pairs", help_text="Matters with three models or more.")

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 from django.forms.boundfield import BoundField
+from django.http import QueryDict
 
 from accounts.errors import UserError
 from accounts.models import User
@@ -47,8 +48,8 @@ class PlanForm(PlanFields):
         members = User.objects.filter(memberships__in=access.members(study), is_active=True)
         self._query("annotators", members.order_by("username"))
         rules = [(rule.value, str(rule.label)) for rule in Campaign.Consensus]
-        self.offer("consensus", [("", "The mean of points; for everything else more than half"), *rules])
-        self.fields["chips"].initial = "\n".join(study.reason_chips)
+        self.offer("consensus", [("", "As usual: the mean of points, for all else the majority"), *rules])
+        self.fields["chips"].initial = "\r\n".join(study.reason_chips)  # as a browser sends lines
         self.offer("known_from", [("", "There are none"), *self._sources()])
         self.offer("route_by", [("", "None: anybody judges any case"), *((name, name) for name in self._columns())])
         self._leave_out_what_the_study_has_no_use_for()
@@ -144,9 +145,10 @@ class PlanForm(PlanFields):
                 raise UserError("Choose the file that holds the known answers.")
             return None
         source = known_answers.from_upload(name, content)
-        self.data = self.data.copy()
-        self.data["known_from"], self.data["known_name"] = "file", name
-        self.data["known_text"] = content.decode("utf-8-sig")
+        kept = QueryDict(mutable=True)
+        kept.update(self.data)
+        kept["known_from"], kept["known_name"], kept["known_text"] = "file", name, content.decode("utf-8-sig")
+        self.data = kept
         return source
 
     def scope(self) -> dict[str, Any]:
