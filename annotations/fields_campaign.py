@@ -73,9 +73,7 @@ class PlanFields(forms.Form):
         label="Share of items with that many, in %",
         help_text="One person judges the others. Drawn so that the share holds in every split and pair of models.",
     )
-    consensus = forms.ChoiceField(
-        required=False, label="How the agreed answer is found"
-    )
+    consensus = forms.ChoiceField(required=False, label="How the agreed answer is found")
 
     against = forms.ChoiceField(required=False, label="Which pairs", help_text="Matters with three models or more.")
     pairs = lines(
