@@ -2,8 +2,11 @@
 
 import copy
 import re
+import threading
+from functools import partial
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -213,6 +216,41 @@ def test_an_old_rubric_without_later_keys_has_no_changes_from_the_same_with_them
     old = {name: campaign.rubric[name] for name in ("instructions", "criteria", "label_fields", "reason")}
     new = campaign.rubric | {"chips": [], "marks": False, "ideal": False, "instructions": "Judge what is true.\r\n"}
     assert changes(old, new) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_and_answers_at_the_same_time_make_whole_versions(campaign, anna, lena):
+    """Whatever the order: versions are numbered without a gap, and the last one is in force."""
+    errors = []
+
+    def run(work):
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    def change(n):
+        own = Campaign.objects.get(pk=campaign.pk)
+        change_rubric(own, reworded(campaign, instructions=f"Wording {n}."), reason=f"{n}.", actor=lena)
+
+    def answer():
+        for _ in range(4):
+            judging.submit(next_assignment(campaign, anna), Answer("judged", values=POINTS), actor=anna)
+
+    works = [answer, *(partial(change, n) for n in range(5))]
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    campaign.refresh_from_db()
+    versions = list(campaign.rubric_versions.order_by("number"))
+    assert [version.number for version in versions] == [1, 2, 3, 4, 5, 6]
+    assert (campaign.rubric_version, campaign.rubric) == (6, versions[-1].content)
+    assert sum(edition.judgements for edition in editions(campaign)) == 4
 
 
 # --- the pages
