@@ -163,7 +163,8 @@ def test_a_study_is_not_made_twice_or_under_a_bad_name(tmp_path):
 
 def test_a_person_gets_a_role_and_a_pseudonym(run, anna):
     study = make_study()
-    result = run("add_member", study.slug, "anna", "--role", "annotator")
+    result = run("add_member", study.slug, "anna", "--role", "annotator", "--specialty", "Cardiology,nephrology")
+    assert result["specialty"] == "Cardiology, nephrology"
     assert result["pseudonym"] == Membership.objects.get(study=study, user=anna, role="annotator").pseudonym
     assert "There is no person who signs in as “nobody”" in refused(
         "add_member", study.slug, "nobody", "--role", "lead"
