@@ -140,6 +140,8 @@ class PlanForm(PlanFields):
         name, content = data.get("known_name") or "", (data.get("known_text") or "").encode()
         if sent is not None:
             name, content = sent.name, sent.read()
+        elif not chosen:
+            return None
         if not content:
             if chosen == "file":
                 raise UserError("Choose the file that holds the known answers.")

@@ -1,6 +1,6 @@
 """A plan in words: what a lead reads before starting a campaign."""
 
-from annotations import naming
+from annotations import known_answers, naming
 from annotations.models import Campaign
 from annotations.planning import Blueprint
 
@@ -14,6 +14,8 @@ def lines(plan: Blueprint) -> list[str]:
             f"Everybody begins with {_n(len(plan.training), 'training item')} and the known answer after each; "
             f"{campaign.training_pass_mark:.0%} right are needed to go on."
         )
+    if (plan.training or plan.gold) and campaign.design["known_answers"]["from"] != known_answers.FILE:
+        found.append("Which of the known answers are used is drawn by lot when the campaign starts.")
     if plan.gold:
         found.append(f"{_n(len(plan.gold), 'gold item')} with a known answer for everybody, {_shares(plan)}.")
     if plan.repeats:
@@ -68,11 +70,11 @@ def warnings(plan: Blueprint) -> list[str]:
     """What a lead should look at again, though it can be done."""
     campaign, found = plan.campaign, []
     names = [model.name for model in plan.models]
-    for what, text in (("name", campaign.name), ("instructions", campaign.rubric["instructions"])):
+    texts = {"name": campaign.name, "instructions": campaign.rubric["instructions"]}
+    texts["reasons to choose from"] = "\n".join(campaign.rubric["chips"])
+    for what, text in texts.items():
         if told := naming.names_in(text, names):
-            found.append(
-                f"The campaign's {what} mention{'s' * (what == 'name')} {', '.join(told)}, and annotators read it."
-            )
+            found.append(f"{', '.join(told)} is mentioned in the campaign's {what}, which annotators read.")
     if idle := [load.annotator for load in plan.loads if not load.items]:
         found.append(f"Nothing is left for {', '.join(map(str, idle))} to judge.")
     if campaign.blinding_check.get("items", 0) > len(plan.regular):

@@ -197,6 +197,7 @@ def test_a_file_of_known_answers_survives_the_preview(page, study, models, anna)
     form = response.context["form"]
     assert "Everybody begins with 2 training items" in response.content.decode()
     again = {name: form[name].value() for name in ("known_from", "known_text", "known_name")}
+    assert "Training and gold items need" in page.preview(**fields, **(again | {"known_from": ""}))
     assert page.start(**(fields | again)).status_code == 302
     campaign = Campaign.objects.get()
     assert {item.gold["feedback"] for item in campaign.items.filter(training=True)} == {"Ünsafe"}
@@ -256,7 +257,7 @@ def test_only_what_a_study_can_use_is_offered(page, study, models, lena):
 
 def test_a_name_that_says_which_models_are_judged_is_noticed(page, models, anna, ben):
     text = page.preview(**least(models, [anna, ben], name="Delta 7B against the rest"))
-    assert "name mentions delta-7b, and annotators read it" in text
+    assert "delta-7b is mentioned in the campaign&#x27;s name, which annotators read" in text
 
 
 def test_every_field_has_a_label_and_every_group_a_title(page, models):
