@@ -136,7 +136,7 @@ def check(design: Design, *, study: Study, kind: str, models: Sequence[Model], o
     _check_numbers(design)
     _check_consensus(design, kind)
     _check_questions(design, study, kind)
-    _check_known_answers(design, kind)
+    _check_known_answers(design)
     if design.overlap_share < 1 and overlap == 1:
         raise PlanError(
             "overlap_share",
@@ -194,13 +194,13 @@ def _check_questions(design: Design, study: Study, kind: str) -> None:
         raise PlanError("ideal", f"Outputs of a {study.task} study are labels, not texts to edit. Leave it out.")
 
 
-def _check_known_answers(design: Design, kind: str) -> None:
+def _check_known_answers(design: Design) -> None:
     wanted = [name for name in ("training_items", "gold_rate") if getattr(design, name)]
     if design.known_answers is None and wanted:
         raise PlanError(
             wanted[0],
-            "Training and gold items need known answers: a judgement file, an earlier closed campaign"
-            + (", or the cases' references." if kind == Kind.LABEL else "."),
+            "Training and gold items need known answers: a judgement file, an earlier closed campaign or, where cases "
+            "are labelled, their references.",
         )
     if design.known_answers is not None and not wanted:
         raise PlanError(
@@ -288,18 +288,15 @@ def rubric_for(
     """What annotators are shown, frozen: later edits of the study don't change a campaign that has begun."""
     if reason not in REASONS:
         raise PlanError("reason", f"reason is “{reason}”; it must be one of {', '.join(REASONS)}.")
-    if design.chips is not None:
-        chips = [chip.strip() for chip in design.chips]
-    else:
-        # The study's reasons are about outputs, and a label campaign shows none.
-        chips = [] if kind == Kind.LABEL or reason == "none" else list(study.reason_chips)
+    # The study's reasons are about outputs, and a label campaign shows none.
+    chips = design.chips if design.chips is not None else [] if kind == Kind.LABEL else study.reason_chips
     return {
         "instructions": study.instructions,
         "criteria": study.criteria if kind == Kind.LIKERT or design.criteria else [],
         "label_fields": study.label_fields if kind == Kind.LABEL else [],
         "show_reference": kind == Kind.CORRECTNESS if show_reference is None else show_reference,
         "reason": reason,
-        "chips": chips,
+        "chips": [] if reason == "none" else check_chips(chips, "chips"),
         "marks": design.marks,
         "ideal": design.ideal,
     }

@@ -5,13 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django import forms
 from django.http import QueryDict
 
-from accounts.models import User
-from annotations import access, judging, keys
-from annotations.models import Assignment, Campaign, Model, Study
-from annotations.models.case import Case
+from annotations import judging, keys
+from annotations.models import Assignment, Campaign
 
 SIDES = ("left", "right")
 CHOICES = (*SIDES, *judging.COMPARISON_OUTCOMES[2:], judging.Outcome.JUDGED, *judging.ANY_KIND)
@@ -245,65 +242,3 @@ def read_seconds(post: QueryDict) -> float:
         return float(post.get("active_seconds") or 0)
     except ValueError:
         return 0.0
-
-
-class PlanForm(forms.Form):
-    """What a lead says of a new campaign. What can be judged is checked by ``planning``."""
-
-    name = forms.CharField(max_length=120, help_text="Annotators see it, so it should not name the models.")
-    kind = forms.ChoiceField(
-        choices=[
-            (Campaign.Kind.COMPARISON, "Comparison: which of two outputs is better (one model: two of its samples)"),
-            (Campaign.Kind.LIKERT, "Likert: points for each output on the study's criteria"),
-            (Campaign.Kind.CORRECTNESS, "Correctness: correct, partly or incorrect"),
-            (Campaign.Kind.LABEL, "Label: what the case is; no output is shown"),
-        ]
-    )
-    models = forms.ModelMultipleChoiceField(
-        queryset=Model.objects.none(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text="Models with outputs in this study. Not for a label campaign.",
-    )
-    split = forms.ChoiceField(
-        choices=[("", "All cases"), *Case.Split.choices],
-        required=False,
-        help_text="Training data come from train and validation; the test split is for evaluation.",
-    )
-    annotators = forms.ModelMultipleChoiceField(
-        queryset=User.objects.none(), widget=forms.CheckboxSelectMultiple, help_text="Members of this study."
-    )
-    overlap = forms.IntegerField(
-        min_value=1,
-        initial=1,
-        help_text="Annotators per item. At least 2 on some items, or agreement can't be measured.",
-    )
-    seed = forms.IntegerField(
-        min_value=0,
-        initial=1,
-        help_text="Order and sides are drawn from it and from a secret that is shown once the campaign is closed.",
-    )
-    reason = forms.ChoiceField(
-        label="Reasons",
-        choices=[("optional", "Optional"), ("required", "Asked for with every answer")],
-        initial="optional",
-    )
-    show_reference = forms.BooleanField(
-        required=False, label="Show the reference answer", help_text="Always shown where correctness is judged."
-    )
-
-    def __init__(self, *args: Any, study: Study, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.label_suffix = ""
-        written = Model.objects.exclude(kind=Model.Kind.IDEAL)  # what an annotator corrected is no model's output
-        with_outputs = written.filter(completions__case__study=study).distinct()
-        self.fields["models"].queryset = with_outputs  # type: ignore[attr-defined]
-        members = User.objects.filter(memberships__in=access.members(study), is_active=True).order_by("username")
-        self.fields["annotators"].queryset = members  # type: ignore[attr-defined]
-        kinds = dict(Campaign.Kind.choices)
-        if not study.criteria:
-            kinds.pop(Campaign.Kind.LIKERT)
-        if not study.label_fields:
-            kinds.pop(Campaign.Kind.LABEL)
-        field_ = self.fields["kind"]
-        field_.choices = [pair for pair in field_.choices if pair[0] in kinds]  # type: ignore[attr-defined]

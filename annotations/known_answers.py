@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accounts.errors import UserError
-from annotations import consensus, judgement_files, judging
+from annotations import consensus, judgement_files, judging, naming
 from annotations.designs import Design, PlanError, Source
 from annotations.exporting import PREFERENCE
 from annotations.judging import Answer, Outcome
@@ -293,7 +293,9 @@ def choose(
     if given is None:
         return []
     if given.kind == FILE:
-        return sorted(_of_file(given, campaign, layout, models, pairs), key=lambda row: _lot(campaign, row))
+        known = sorted(_of_file(given, campaign, layout, models, pairs), key=lambda row: _lot(campaign, row))
+        _require_blind(known, models)
+        return known
     if given.kind == CAMPAIGN:
         known = agreed(campaign.study, given.name, kind=campaign.kind, rubric=campaign.rubric)
         found = f"“{given.name}” has {len(known)} items with an agreed answer"
@@ -309,7 +311,23 @@ def choose(
             f"{found}, and {design.training_items} training items{' and gold items' if needed else ''} are asked for. "
             "Ask for fewer, or give a file with more known answers.",
         )
-    return sorted(known, key=lambda row: _lot(campaign, row))[: design.training_items + needed]
+    known = sorted(known, key=lambda row: _lot(campaign, row))[: design.training_items + needed]
+    _require_blind(known, models)
+    return known
+
+
+def _require_blind(known: Iterable[Known], models: Sequence[Model]) -> None:
+    """Raise PlanError where what annotators are told after a training item names a model (C6)."""
+    names = [model.name for model in models]
+    telling = [
+        f"{row.slot.case.external_id}: {', '.join(told)}"
+        for row in known
+        if (told := naming.names_in(row.gold["feedback"], names))
+    ]
+    if telling:
+        raise PlanError(
+            "known_answers", "The feedback of these answers names a model, which annotators must not learn.", telling
+        )
 
 
 def _lot(campaign: Campaign, row: Known) -> bytes:

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from annotations.models import Case, Completion, Model
+from annotations.models import Campaign, Case, Completion, Model
 
 NAMES_ITSELF = "names_itself"
 # Families, vendors and products that models name when they are asked who they are. A version may follow: "Llama 3.1".
+# Words of clinical texts are left out, though they name models too (palm, falcon, command).
 FAMILIES = (
     *("ChatGPT", "GPT", "OpenAI", "Claude", "Anthropic", "Gemini", "Gemma", "MedGemma", "DeepMind", "Llama", "Meta AI"),
     *("Mistral", "Mixtral", "Ministral", "BioMistral", "Qwen", "Tongyi", "SmolLM", "Hugging Face", "DeepSeek", "Grok"),
-    *("Cohere", "Copilot", "Vicuna", "Alpaca", "Meditron", "OpenBioLLM", "Med-PaLM", "PaLM", "Phi-2", "Phi-3", "Phi-4"),
+    *("Cohere", "Copilot", "Vicuna", "Alpaca", "Meditron", "OpenBioLLM", "Med-PaLM", "Phi-2", "Phi-3", "Phi-4"),
 )
 # What an assistant says of itself, whoever made it.
 SELF = re.compile(
@@ -22,6 +23,15 @@ SELF = re.compile(
     re.IGNORECASE,
 )
 JOINT = r"[\s_\-./]*"
+
+
+def _stem(name: str) -> str:
+    """How a name begins; a text without it needn't be searched by the slow patterns."""
+    return re.split(r"[\s_\-./]+", name.strip().casefold())[0]
+
+
+STEMS = frozenset(name.casefold() for name in FAMILIES)
+SELF_WORDS = ("language model", "artificial intelligence", " ai")
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,13 @@ def telling_words(text: str, *, source: str = "", names: Sequence[str] = ()) -> 
     >>> telling_words("Monsieur Claude has a cough.", source="Claude, 70, coughs.")
     ()
     """
-    known = {match[1].casefold() for match in _families().finditer(source)}
-    spans = [match.span() for match in SELF.finditer(text)]
-    spans += [match.span() for match in _families().finditer(text) if match[1].casefold() not in known]
+    plain = text.casefold()
+    spans = [match.span() for match in SELF.finditer(text)] if any(word in plain for word in SELF_WORDS) else []
+    if any(stem in plain for stem in STEMS):
+        known = {match[1].casefold() for match in _families().finditer(source)}
+        spans += [match.span() for match in _families().finditer(text) if match[1].casefold() not in known]
     for name in names:
-        if name.strip() and not _word(name).search(source):
+        if _stem(name) in plain and name.strip() and not _word(name).search(source):
             spans += [match.span() for match in _word(name).finditer(text)]
     # "Llama 3" inside the model's name "llama-3-8b" is said once.
     outer = [(i, j) for i, j in sorted(set(spans)) if not any(k <= i and j <= m and (k, m) != (i, j) for k, m in spans)]
@@ -105,3 +117,17 @@ def record(named: Iterable[Named]) -> dict[str, list[str]]:
     for row in named:
         found.setdefault(row.model.name, []).append(row.case.external_id)
     return {name: list(dict.fromkeys(ids)) for name, ids in sorted(found.items())}
+
+
+def listed(campaign: Campaign) -> list[Named]:
+    """The same for a campaign that was planned, without the words."""
+    kept: dict[str, list[str]] = campaign.design.get(NAMES_ITSELF, {})
+    models = Model.objects.in_bulk(kept, field_name="name")
+    ids = {external_id for found in kept.values() for external_id in found}
+    cases = {case.external_id: case for case in campaign.study.cases.filter(external_id__in=ids)}
+    return [
+        Named(cases[external_id], models[name], ())
+        for name, found in kept.items()
+        for external_id in found
+        if name in models and external_id in cases
+    ]

@@ -30,6 +30,19 @@ def add_member(*, study: Study, user: User, role: str, actor: User | None = None
     return membership
 
 
+def set_specialties(membership: Membership, text: str, *, actor: User | None) -> Membership:
+    """Note what somebody is a specialist in, separated by commas: cases can be routed by it. Raises UserError."""
+    tidy = ", ".join(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    longest = Membership._meta.get_field("specialty").max_length
+    if longest and len(tidy) > longest:
+        raise UserError(f"The specialties have {len(tidy)} characters, and {longest} are kept at most: shorten them.")
+    membership.specialty = tidy
+    with transaction.atomic():
+        membership.save(update_fields=["specialty"])
+        audit(actor, "noted specialties", membership, study=membership.study.slug, specialty=tidy)
+    return membership
+
+
 def remove_member(membership: Membership, *, actor: User | None) -> list[Campaign]:
     """Take every right in the study away, and the place in its open campaigns; returns those campaigns.
 

@@ -66,6 +66,15 @@ class Blueprint:
             training=len(self.training),
         )
 
+    @property
+    def minutes(self) -> int:
+        """Clinicians' time, all of them together."""
+        return minutes(sum(load.items for load in self.loads), 1)
+
+    @property
+    def leaves_out_named(self) -> bool:
+        return bool(self.campaign.design["leave_out_named"])
+
 
 def plan_campaign(
     *,

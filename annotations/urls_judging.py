@@ -4,7 +4,6 @@ from annotations.views import campaigns, history, judge, qualifying, screen
 
 urlpatterns: list[URLPattern] = [
     path("s/<slug:slug>/campaigns/", campaigns.campaigns, name="campaigns"),
-    path("s/<slug:slug>/campaigns/new/", campaigns.plan, name="campaign_plan"),
     path("s/<slug:slug>/campaigns/<uuid:public_id>/", campaigns.campaign, name="campaign"),
     path("s/<slug:slug>/campaigns/<uuid:public_id>/close/", campaigns.close, name="campaign_close"),
     path("s/<slug:slug>/campaigns/<uuid:public_id>/reopen/", campaigns.reopen, name="campaign_reopen"),

@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
-from accounts.models import User
+from annotations import forms_campaign
 from annotations.models import Campaign, Case, Model, Status, Study
-from annotations.models.membership import Role
 from reports import analysis, votes
+from reports.evaluation import scope
 from reports.models import Evaluation
 
 MOST_ARMS = 6
@@ -132,32 +132,31 @@ class ReportForm(forms.Form):
         campaigns.initial = [campaign.pk for campaign in votes.default_campaigns(study)]
 
 
-class BlindCampaignForm(forms.Form):
-    """A campaign on an evaluation's outputs."""
+class BlindCampaignForm(forms_campaign.PlanForm):
+    """A campaign on an evaluation's outputs: its cases, of all its arms or of some."""
 
-    name = forms.CharField(max_length=120)
-    kind = forms.ChoiceField()
-    annotators = forms.ModelMultipleChoiceField(queryset=User.objects.none(), widget=forms.CheckboxSelectMultiple)
-    overlap = forms.IntegerField(min_value=1, initial=2, label="Annotators an item")
+    def __init__(self, *args: Any, evaluation: Evaluation, **kwargs: Any) -> None:
+        super().__init__(*args, study=evaluation.study, **kwargs)
+        self.evaluation = evaluation
+        del self.fields["split"]
+        kinds = campaign_kinds(evaluation.study)
+        self.offer("kind", [(kind.value, forms_campaign.KINDS[kind][0]) for kind in kinds])
+        self.fields["name"].initial = f"Evaluation {evaluation.pk}, {kinds[0].value}"
+        arms = Model.objects.filter(pk__in=evaluation.arms.values("model"))
+        self.offer_models(arms)
+        self.fields["models"].initial = list(arms)
+        self.fields["models"].label = "Arms"
+        self.fields["models"].help_text = "Whose outputs are judged. None chosen: all of them."
 
-    def __init__(self, evaluation: Evaluation, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        study = evaluation.study
-        kind, annotators = self.fields["kind"], self.fields["annotators"]
-        assert isinstance(kind, forms.ChoiceField)
-        assert isinstance(annotators, forms.ModelMultipleChoiceField)
-        kind.choices = campaign_kinds(study)
-        annotators.queryset = User.objects.filter(
-            memberships__study=study, memberships__role__in=[Role.ANNOTATOR, Role.LEAD]
-        ).order_by("username")
-        self.fields["name"].initial = f"Evaluation {evaluation.pk}, {kind.choices[0][0]}"
+    def scope(self) -> dict[str, Any]:
+        return scope(self.evaluation, list(self.cleaned_data["models"]))
 
 
-def campaign_kinds(study: Study) -> list[tuple[str, str]]:
-    """The kinds that judge outputs of this task."""
+def campaign_kinds(study: Study) -> list[Campaign.Kind]:
+    """The kinds that judge outputs of this task, the most fitting first."""
     kinds = [Campaign.Kind.COMPARISON]
     if study.task == Study.Task.REASONING:
         kinds = [Campaign.Kind.CORRECTNESS, Campaign.Kind.COMPARISON]
     elif study.task == Study.Task.SUMMARISATION and study.criteria:
         kinds = [Campaign.Kind.LIKERT, Campaign.Kind.COMPARISON]
-    return [(kind.value, str(kind.label)) for kind in kinds]
+    return kinds

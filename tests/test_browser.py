@@ -116,12 +116,13 @@ def lead_imports_and_generates(page: Page, url: str, cases: Path) -> None:
 
 def lead_plans_a_comparison(page: Page, url: str) -> None:
     page.goto(f"{url}/s/coughs/campaigns/new/")
-    page.get_by_label("Name").fill("First round")
+    page.get_by_label("Name", exact=True).fill("First round")
     page.get_by_label("tiny").check()
     page.get_by_label("anna").check()
     page.get_by_label("ben").check()
-    page.get_by_label("Split").select_option("train")
-    page.get_by_label("Overlap").fill("2")
+    page.get_by_label("Cases of the split").select_option("train")
+    page.get_by_text("Overlap and consensus").click()
+    page.get_by_label("Annotators an item").fill("2")
     page.get_by_role("button", name="Start the campaign").click()
     expect(page.get_by_role("heading", name="First round")).to_be_visible()
 
@@ -189,11 +190,11 @@ def lead_evaluates(page: Page, url: str) -> None:
     link = page.get_by_role("link", name=re.compile("blind", re.IGNORECASE)).first
     expect(link).to_be_visible(timeout=WAIT)
     link.click()
-    page.get_by_label("Name").fill("Blind re-test")
-    page.get_by_label("Kind").select_option("comparison")
+    page.get_by_label("Name", exact=True).fill("Blind re-test")
+    page.get_by_label(re.compile("^Comparison")).check()
     page.get_by_label("anna").check()
     page.get_by_label("ben").check()
-    page.get_by_role("button", name="Open the campaign").click()
+    page.get_by_role("button", name="Start the campaign").click()
     expect(page.get_by_text("Blind re-test").first).to_be_visible()
 
 

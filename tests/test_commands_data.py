@@ -101,6 +101,8 @@ def test_defaults_ask_for_answers_that_parse(task):
         assert parsing.parse(study, prompts.render_labels(study, {"urgency": "urgent"})) == {"urgency": "urgent"}
     expected = {"summarisation": ["faithful", "complete", "concise"], "reasoning": ["correctness"]}
     assert [criterion["name"] for criterion in study.criteria] == expected.get(task, [])
+    assert study.reason_chips
+    assert all(len(chip) <= 60 for chip in study.reason_chips)
     if task == "summarisation":
         assert all(len(criterion["anchors"]) == 5 for criterion in study.criteria)
     if task == "reasoning":
@@ -126,6 +128,12 @@ LABELS = [{"name": "label", "labels": ["yes", "no"]}]
         ({"label_fields": [{**LABELS[0], "positive": "maybe"}]}, "none of its labels"),
         ({"label_fields": [{**LABELS[0], "level": "interval"}]}, "nominal"),
         ({"label_fields": LABELS, "criteria": [{"name": "x", "anchors": ["one"]}]}, "3 to 7 texts"),
+        ({"label_fields": LABELS, "criteria": [{"name": "x", "anchors": ["a", "b"]}]}, "3 to 7 texts"),
+        ({"label_fields": LABELS, "criteria": [{"name": "x", "anchors": list("abcdefgh")}]}, "3 to 7 texts"),
+        ({"label_fields": LABELS, "reason_chips": "too long"}, "must be a list of texts"),
+        ({"label_fields": LABELS, "reason_chips": ["x" * 61]}, "at most 60"),
+        ({"label_fields": LABELS, "reason_chips": ["a", "A"]}, "can't be told apart"),
+        ({"label_fields": LABELS, "reason_chips": [" "]}, "a reason is empty"),
         ({"label_fields": LABELS, "user_template": "Same for all"}, "no placeholder"),
         ({"label_fields": LABELS, "user_template": "{text.upper}"}, "no field name"),
         ({"label_fields": LABELS, "user_template": "{text} {label}"}, "tell a model the answer"),
@@ -155,7 +163,8 @@ def test_a_study_is_not_made_twice_or_under_a_bad_name(tmp_path):
 
 def test_a_person_gets_a_role_and_a_pseudonym(run, anna):
     study = make_study()
-    result = run("add_member", study.slug, "anna", "--role", "annotator")
+    result = run("add_member", study.slug, "anna", "--role", "annotator", "--specialty", "Cardiology,nephrology")
+    assert result["specialty"] == "Cardiology, nephrology"
     assert result["pseudonym"] == Membership.objects.get(study=study, user=anna, role="annotator").pseudonym
     assert "There is no person who signs in as “nobody”" in refused(
         "add_member", study.slug, "nobody", "--role", "lead"

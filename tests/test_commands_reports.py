@@ -165,3 +165,94 @@ def test_plan_campaign_on_models_of_a_split(study, anna):
     result = run("plan_campaign", study.slug, *args, "--split", "test")
     assert result["items"] == 6
     assert result["models"] == ["base", "sft"]
+
+
+PLAN = ["--kind", "comparison", "--name", "c", "--annotators", "anna,ben", "--overlap", "2", "--models", "base,sft,dpo"]
+
+
+@pytest.fixture
+def written(anna, ben):
+    """Three models whose outputs differ, for twelve cases."""
+    made = make_study("summarisation")
+    for person in (anna, ben):
+        join(made, person, "annotator")
+    models = [make_model(name) for name in ("base", "sft", "dpo")]
+    for case in make_cases(made, 12):
+        for model in models:
+            make_completion(case, model)
+    return made
+
+
+def test_plan_campaign_takes_every_choice_as_an_option(written, tmp_path):
+    cases = list(written.cases.all())
+    cases[0].completions.filter(model__name="sft").update(text="I am ChatGPT.")
+    known = tmp_path / "known.csv"
+    known.write_text(
+        "case,model_a,model_b,value\n" + "".join(f"{case.external_id},base,sft,prefer_b\n" for case in cases[1:4])
+    )
+    args = [
+        *("--pairs", "base", "--overlap-share", "0.5", "--consensus", "unanimous", "--criteria", "--marks", "--ideal"),
+        *("--chip", "vague", "--chip", "unsafe", "--max-per-annotator", "40", "--apart", "2", "--reason", "required"),
+        *("--known-answers", str(known), "--training-items", "2", "--training-pass-mark", "0.5", "--gold-rate", "0.05"),
+        *("--repeat-rate", "0.2", "--blinding-items", "3", "--blinding-arm", "base=the old one", "--leave-out-named"),
+        *("--show-reference", "--seed", "4"),
+    ]
+    result = run("plan_campaign", written.slug, *PLAN, *args)
+    assert result["names_itself"] == {"sft": [cases[0].external_id]}
+    assert result["dropped"] == {"names_itself": 1, "known_answer": 3}
+    # 12 cases by two pairs, without the case that names itself and three known answers.
+    assert (result["items"], result["items_with_overlap"], result["judgements"]) == (19, 10, 29)
+    assert (result["training_items"], result["gold_items"], result["repeat_items"]) == (2, 1, 4)
+    campaign = Campaign.objects.get(pk=result["campaign"])
+    assert (campaign.consensus, campaign.max_per_annotator, campaign.apart) == ("unanimous", 40, 2)
+    assert (campaign.rubric["chips"], campaign.rubric["show_reference"]) == (["vague", "unsafe"], True)
+    assert "the old one" in campaign.blinding_check["arms"].values()
+    assert campaign.design["known_answers"]["name"] == "known.csv"
+
+
+def test_plan_campaign_reads_a_design_from_a_file_and_options_override_it(written, tmp_path):
+    design = tmp_path / "design.toml"
+    design.write_text(
+        'pairs = ["base:sft", "sft:dpo"]\nrepeat_rate = 0.25\nmarks = true\nchips = ["vague"]\napart = 1\n'
+    )
+    result = run("plan_campaign", written.slug, *PLAN, "--design", str(design), "--repeat-rate", "0", "--no-marks")
+    campaign = Campaign.objects.get(pk=result["campaign"])
+    assert (result["items"], result["repeat_items"]) == (24, 0)
+    assert (campaign.rubric["marks"], campaign.rubric["chips"], campaign.apart) == (False, ["vague"], 1)
+
+
+def test_plan_campaign_can_say_what_would_be_without_making_it(written):
+    result = run("plan_campaign", written.slug, *PLAN, "--repeat-rate", "0.1", "--preview")
+    assert (result["items"], result["judgements"], result["repeat_items"]) == (36, 72, 4)
+    assert sum(line["items"] for line in result["annotators"].values()) == 72 + 8
+    assert "Each item is judged by 2 annotators." in result["words"]
+    assert not Campaign.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--gold-rate", "0.1"], "need known answers"),
+        (["--known-answers", "nowhere.csv", "--training-items", "1"], "can't be read"),
+        (["--known-answers", "campaign:nowhere", "--training-items", "1"], "no closed comparison campaign"),
+        (["--pairs", "base:ghost"], "no pair of the chosen models"),
+        (["--blinding-arm", "base", "--blinding-items", "2"], "write MODEL=WORDING"),
+        (["--design", "nowhere.toml"], "can't be read"),
+    ],
+)
+def test_a_design_that_can_not_be_ends_with_status_1_and_what_to_do(written, args, says):
+    with pytest.raises(CommandError, match=says) as raised:
+        run("plan_campaign", written.slug, *PLAN, *args)
+    assert raised.value.returncode == 1
+    assert not Campaign.objects.exists()
+
+
+def test_every_field_of_a_design_has_an_option(written):
+    from dataclasses import fields
+
+    from annotations.designs import TYPES, Design
+    from reports.management.commands.plan_campaign import Command
+
+    known = {action.dest for action in Command().create_parser("manage.py", "plan_campaign")._actions}
+    assert {field.name for field in fields(Design)} == set(TYPES)
+    assert set(TYPES) <= known

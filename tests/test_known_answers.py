@@ -270,6 +270,14 @@ def test_only_a_closed_campaign_of_the_same_kind_has_known_answers(study, models
             plan(study, [anna], source(f"campaign:{name}"), models=models)
 
 
+def test_feedback_that_names_a_model_is_refused(study, models, anna, tmp_path):
+    case = study.cases.first().external_id
+    given = a_file(tmp_path, {"case": case, "value": "prefer_a", "reason": "Alpha keeps the dose."})
+    with pytest.raises(PlanError, match="names a model") as caught:
+        plan(study, [anna], given, Design(training_items=1), models=models)
+    assert caught.value.details == [f"{case}: alpha"]
+
+
 @pytest.mark.parametrize(
     ("design", "field", "message"),
     [

@@ -14,7 +14,7 @@ from annotations import access
 from annotations.assignment import next_assignment
 from annotations.campaigning import close
 from annotations.exporting import judgement_rows
-from annotations.forms_judging import PlanForm
+from annotations.forms_campaign import PlanForm
 from annotations.judging import Answer, submit
 from annotations.models import Assignment, Invitation, Membership
 from annotations.people import accept, add_member, invite, open_invitation, remove_member, withdraw_invitation
@@ -222,3 +222,22 @@ def test_a_person_who_was_removed_is_not_offered_for_a_campaign(lena, anna):
     assert anna not in PlanForm(study=study).fields["annotators"].queryset
     with pytest.raises(UserError, match="not members"):
         plan_campaign(study=study, kind="comparison", name="new", models=[make_model()], annotators=[anna], overlap=1)
+
+
+def test_a_lead_notes_what_somebody_is_a_specialist_in(lead, study, anna, lena):
+    membership = study.memberships.get(user=anna)
+    url = reverse("annotations:member_specialty", args=[study.slug, membership.pk])
+    text = lead.post(url, {"specialty": " Cardiology,, nephrology , Cardiology"}, follow=True).content.decode()
+    membership.refresh_from_db()
+    assert membership.specialty == "Cardiology, nephrology"
+    assert membership.specialties == {"cardiology", "nephrology"}
+    assert 'value="Cardiology, nephrology"' in text
+    assert lead.post(url, {"specialty": "x" * 81}).status_code == 400
+    assert AuditEvent.objects.get(action="noted specialties").actor == lena
+
+
+def test_only_a_lead_notes_specialties(client, study, anna):
+    membership = study.memberships.get(user=anna)
+    client.force_login(anna)
+    url = reverse("annotations:member_specialty", args=[study.slug, membership.pk])
+    assert client.post(url, {"specialty": "everything"}).status_code == 403

@@ -43,8 +43,8 @@ class Campaign(models.Model):
     # and sides. Not shown while the campaign is open (C6), kept so that the draws can be repeated.
     secret = models.CharField(max_length=32, default=new_secret, editable=False)
     # The version in force; every version, this one too, is a RubricVersion. Keys, the later ones absent in old rows:
-    # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required",
-    #  "chips": [text], "marks": bool (sentence-level marks), "ideal": bool (edit to ideal)}
+    # {"instructions", "criteria": […], "label_fields": […], "show_reference": bool, "reason": "optional"|"required"|
+    #  "none", "chips": [text], "marks": bool (sentence-level marks), "ideal": bool (edit to ideal)}
     rubric = models.JSONField()
     rubric_version = models.PositiveIntegerField(default=1)
     annotators = models.ManyToManyField(
@@ -67,7 +67,7 @@ class Campaign(models.Model):
     # {"items": how many an annotator is asked to guess (0: nobody is asked), "arms": {str(model id): neutral wording}}
     blinding_check = models.JSONField(default=dict, blank=True)
     # What was asked for at planning, for the record: pairs, overlap share and strata, rates, outputs that name
-    # themselves ({"names_itself": {model id: [external_id]}}), …
+    # themselves ({"names_itself": {model's name: [external_id]}}), …
     design = models.JSONField(default=dict, blank=True)
     dropped = models.JSONField(
         default=dict, help_text="Cases without an item, by reason: {reason: [external_id]} (C4)."

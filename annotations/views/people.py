@@ -16,10 +16,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.forms import SignUpForm
 from accounts.http import HttpRequest
 from annotations import access
+from annotations.forms_judging import read_text
 from annotations.forms_people import InvitationForm
 from annotations.models import Invitation
 from annotations.models.membership import Role
-from annotations.people import accept, invite, open_invitation, remove_member, withdraw_invitation
+from annotations.people import accept, invite, open_invitation, remove_member, set_specialties, withdraw_invitation
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,15 @@ def send_invitation(invitation: Invitation, link: str) -> bool:
         logger.warning("invitation %s could not be mailed: %s", invitation.pk, type(error).__name__)
         return False
     return True
+
+
+@require_POST
+def member_specialty(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    study = access.study_for(request.user, slug, Role.LEAD)
+    membership = access.membership_for(request.user, study, pk)
+    set_specialties(membership, read_text(request.POST, "specialty"), actor=request.user)
+    messages.success(request, f"{membership.user}: {membership.specialty or 'no specialty'}.")
+    return redirect("annotations:people", slug=slug)
 
 
 @require_POST

@@ -1,5 +1,7 @@
 """Starting and watching evaluations, and having their outputs judged blind."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
@@ -9,9 +11,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import UserError
 from accounts.http import HttpRequest
 from annotations import doorbell, unblinding
-from annotations.models import Status
+from annotations.forms_campaign import previewed, tried
+from annotations.models import Campaign, Status
 from annotations.models.membership import Role
 from annotations.planning import plan_campaign
+from annotations.rendering import markdown
 from reports import access, evaluation, preview
 from reports.forms import BlindCampaignForm, EvaluationForm
 
@@ -81,17 +85,21 @@ def campaign(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Plan a blind campaign on the evaluation's outputs: evaluation is judging with more arms."""
     study = access.results_study(request.user, slug, Role.LEAD)
     row = access.evaluation_for(request.user, study, pk)
-    form = BlindCampaignForm(row, request.POST if request.method == "POST" else None)
-    details: list[str] = []
-    if request.method == "POST" and form.is_valid():
-        try:
-            with transaction.atomic():
-                planned = plan_campaign(study=study, actor=request.user, **form.cleaned_data, **evaluation.scope(row))
-                row.campaigns.add(planned)
+    form = BlindCampaignForm(request.POST or None, request.FILES or None, evaluation=row)
+    context: dict[str, Any] = {"study": study, "tab": "results", "evaluation": row, "form": form}
+
+    @transaction.atomic
+    def start(**chosen: Any) -> Campaign:
+        planned = plan_campaign(actor=request.user, **chosen)
+        row.campaigns.add(planned)
+        return planned
+
+    if request.method == "POST" and "preview" in request.POST:
+        context |= previewed(form)
+    elif request.method == "POST":
+        planned = tried(form, start)
+        if planned is not None:
             messages.success(request, f"“{planned}” is open: its annotators find it on their start page.")
             return redirect("annotations:campaign", study.slug, planned.public_id)
-        except UserError as error:
-            form.add_error(None, error.message)
-            details = error.details
-    context = {"study": study, "tab": "results", "evaluation": row, "form": form, "details": details}
+    context["instructions"] = markdown(study.instructions)
     return render(request, "reports/evaluation_campaign.html", context)

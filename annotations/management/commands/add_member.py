@@ -5,7 +5,7 @@ from accounts.errors import UserError
 from accounts.models import User
 from annotations.commands import LoopCommand, study_named
 from annotations.models.membership import Role
-from annotations.people import add_member
+from annotations.people import add_member, set_specialties
 
 
 class Command(LoopCommand):
@@ -15,6 +15,9 @@ class Command(LoopCommand):
         parser.add_argument("study")
         parser.add_argument("user", help="the name they sign in with")
         parser.add_argument("--role", required=True, choices=Role.values)
+        parser.add_argument(
+            "--specialty", metavar="A,B,…", help="what they are a specialist in: cases can be routed by it"
+        )
 
     def run(self, **options: Any) -> dict[str, Any]:
         study = study_named(options["study"])
@@ -25,4 +28,12 @@ class Command(LoopCommand):
                 "create them with `manage.py createsuperuser` (site admins)."
             )
         membership = add_member(study=study, user=user, role=options["role"])
-        return {"study": study.slug, "user": user.username, "role": membership.role, "pseudonym": membership.pseudonym}
+        if options["specialty"] is not None:
+            set_specialties(membership, options["specialty"], actor=None)
+        return {
+            "study": study.slug,
+            "user": user.username,
+            "role": membership.role,
+            "specialty": membership.specialty,
+            "pseudonym": membership.pseudonym,
+        }
