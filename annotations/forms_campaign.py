@@ -44,7 +44,8 @@ class PlanForm(PlanFields):
         self.study = study
         self.known: Source | None = None
         self.offer("kind", [(kind, title) for kind, (title, _) in KINDS.items() if self._is_possible(kind)])
-        self.offer_models(Model.objects.filter(completions__case__study=study).distinct())
+        written = Model.objects.exclude(kind=Model.Kind.IDEAL)  # what an annotator corrected is no model's output
+        self.offer_models(written.filter(completions__case__study=study).distinct())
         members = User.objects.filter(memberships__in=access.members(study), is_active=True)
         self._query("annotators", members.order_by("username"))
         rules = [(rule.value, str(rule.label)) for rule in Campaign.Consensus]

@@ -10,9 +10,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.http import HttpRequest
-from annotations import access, adjudicating, consensus, forms_judging, judging, opinions, prompts
+from annotations import access, adjudicating, consensus, forms_judging, judging, opinions
 from annotations.models import Campaign, Item, Study
 from annotations.models.membership import Role
+from annotations.sources import reference_of, source_of
 
 FIELDS = ("choice", "strength", "reason")
 
@@ -87,9 +88,9 @@ def _shown(row: Item) -> dict[str, Any]:
     outputs = [completion.text for completion in (row.completion_a, row.completion_b) if completion]
     return {
         "item": row,
-        "fields": _ordered(campaign.study, row),
+        "fields": source_of(row.case, campaign.study),
         "outputs": outputs if a_first else outputs[::-1],
-        "reference": row.case.reference if campaign.rubric.get("show_reference") else {},
+        "reference": reference_of(row.case) if campaign.rubric.get("show_reference") else [],
         "opinions": opinions.opinions(row),
         "earlier": row.adjudications.select_related("decided_by").order_by("-pk"),
     }
@@ -108,13 +109,6 @@ def _asked(request: HttpRequest, row: Item, state: adjudicating.State, errors: M
         "comparison": row.campaign.kind == Campaign.Kind.COMPARISON,
         **{name: request.POST.get(name, "") for name in FIELDS},
     }
-
-
-def _ordered(study: Study, row: Item) -> list[tuple[str, str]]:
-    """The case's input fields in the order of the prompt, as annotators see them."""
-    asked = [name for name in prompts.input_fields(study.user_template) if name in row.case.inputs]
-    names = [*asked, *(name for name in row.case.inputs if name not in asked)]
-    return [(name.replace("_", " ").capitalize(), str(row.case.inputs[name])) for name in names]
 
 
 def _neighbours(states: list[adjudicating.State], position: int) -> dict[str, Any]:

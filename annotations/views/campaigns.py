@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.errors import UserError
 from accounts.http import HttpRequest
 from accounts.models import audit
 from annotations import access, adjudicating, board, campaigning, forms_judging, judgement_files, naming, unblinding

@@ -1,7 +1,6 @@
 """The blinding check at the end of an annotator's judging. As blind as the rating page, after closing too (C6)."""
 
 import uuid
-from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -11,8 +10,8 @@ from accounts.errors import UserError
 from accounts.http import HttpRequest
 from annotations import access, guessing
 from annotations.assignment import next_assignment
-from annotations.models import Assignment, Campaign
-from annotations.rendering import markdown
+from annotations.outputs import outputs_of
+from annotations.sources import source_of
 
 
 @require_http_methods(["GET", "POST"])
@@ -39,29 +38,7 @@ def guess(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
         "begun": begun,
         "asked": asked,
         "refused": refused,
-        "texts": _texts(asked.assignment) if asked else [],
-        "source": _source(asked.assignment, campaign) if asked else [],
+        "texts": outputs_of(asked.assignment) if asked else [],
+        "source": source_of(asked.assignment.item.case, campaign.study) if asked else [],
     }
     return render(request, "annotations/guess.html", context, status=422 if refused else 200)
-
-
-def _texts(assignment: Assignment) -> list[dict[str, Any]]:
-    """The outputs from left to right, as they were shown when they were judged, and nothing else of them."""
-    item = assignment.item
-    shown = [item.completion_a, item.completion_b]
-    if assignment.a_is_left is False:
-        shown.reverse()
-    pair = item.completion_b is not None
-    texts = [completion.text for completion in shown if completion is not None]
-    return [
-        {"name": f"Output {letter}" if pair else "Output", "html": markdown(text) if text.strip() else ""}
-        for letter, text in zip("AB", texts, strict=False)
-    ]
-
-
-def _source(assignment: Assignment, campaign: Campaign) -> list[tuple[str, str]]:
-    """What the output was written from: (title, text) of each field, in the template's order."""
-    inputs, template = assignment.item.case.inputs, campaign.study.user_template
-    place = {name: template.find(f"{{{name}}}") for name in inputs}
-    names = sorted(inputs, key=lambda name: (place[name] < 0, place[name]))
-    return [(name.replace("_", " ").capitalize(), str(inputs[name])) for name in names]

@@ -104,7 +104,7 @@ def revise(request: HttpRequest, public_id: uuid.UUID, pk: uuid.UUID) -> HttpRes
         return item_page(request, assignment, sheet, **page)
     fields = read_fields(request, assignment)
     answer = forms_judging.read_answer(fields, campaign.kind, assignment.a_is_left)
-    missing = judging.problems(answer, campaign.kind, campaign.rubric)
+    missing = judging.problems(answer, campaign.kind, campaign.rubric, assignment.item)
     if not change_reason:
         missing["change_reason"] = "Say why you are changing this judgement."
     sheet = Sheet(campaign.kind, campaign.rubric, fields, missing)

@@ -16,10 +16,11 @@ from accounts.http import HttpRequest
 from annotations import access, forms_judging, guessing, judging, keys, layout
 from annotations.assignment import next_assignment
 from annotations.forms_judging import MARKS, Sheet
-from annotations.models import Assignment, Campaign, Case, HarmReport, Study
+from annotations.models import Assignment, Campaign, HarmReport
 from annotations.outputs import outputs_of, shown_texts
 from annotations.progress import progress_of
 from annotations.rendering import markdown
+from annotations.sources import reference_of, source_of
 
 NOTES = {
     "undone": "Undone. Your answer is below as you left it; submit again when it is right.",
@@ -46,7 +47,7 @@ def _submit(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     draft = read_fields(request, assignment)
     answer = forms_judging.read_answer(draft, campaign.kind, assignment.a_is_left)
     seconds = forms_judging.read_seconds(request.POST)
-    if missing := judging.problems(answer, campaign.kind, campaign.rubric):
+    if missing := judging.problems(answer, campaign.kind, campaign.rubric, assignment.item):
         if not judging.too_long(draft["reason"]):
             judging.save_draft(assignment, draft, active_seconds=seconds)
         return item_page(request, assignment, Sheet(campaign.kind, campaign.rubric, draft, missing), status=422)
@@ -93,8 +94,8 @@ def item_page(
         "outputs": outputs_of(assignment, sheet),
         "marks": MARKS,
         "severities": HarmReport.Severity.choices,
-        "source": _source(assignment.item.case, campaign.study),
-        "reference": _reference(assignment.item.case) if campaign.rubric["show_reference"] else [],
+        "source": source_of(assignment.item.case, campaign.study),
+        "reference": reference_of(assignment.item.case) if campaign.rubric["show_reference"] else [],
         "instructions": markdown(campaign.rubric["instructions"]),
         "sheet": sheet,
         "progress": progress_of(campaign, request.user),
@@ -129,25 +130,6 @@ def _saved(request: HttpRequest) -> str:
         return str(uuid.UUID(request.GET.get("saved", "")))
     except ValueError:
         return ""
-
-
-def _source(case: Case, study: Study) -> list[tuple[str, str]]:
-    """What the models were given: (title, text) of each field, in the template's order; one alone needs no title."""
-    template = study.user_template
-
-    def place(name: str) -> int:
-        found = template.find(f"{{{name}}}")
-        return len(template) if found < 0 else found
-
-    names = sorted(case.inputs, key=place)
-    fields = [(name.replace("_", " ").capitalize(), str(case.inputs[name])) for name in names]
-    return [("", fields[0][1])] if len(fields) == 1 else fields
-
-
-def _reference(case: Case) -> list[str]:
-    """The reference answer as lines: a text and its rationale as they are, labels with their field's name."""
-    texts = [str(case.reference[name]) for name in ("text", "rationale") if case.reference.get(name)]
-    return texts + [f"{name}: {value}" for name, value in case.reference.items() if name not in ("text", "rationale")]
 
 
 def _nothing_left(request: HttpRequest, campaign: Campaign) -> HttpResponse:

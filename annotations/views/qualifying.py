@@ -13,9 +13,10 @@ from accounts.http import HttpRequest
 from annotations import access, judging, qualifying
 from annotations.forms_judging import CORRECTNESS
 from annotations.models import Assignment, Campaign, Revision
+from annotations.outputs import outputs_of
 from annotations.qualifying import Judged, Standing
 from annotations.rendering import markdown
-from annotations.views.judge import _outputs, _reference, _source
+from annotations.sources import reference_of, source_of
 
 Outcome = Revision.Outcome
 SAID = {
@@ -41,9 +42,9 @@ def feedback(request: HttpRequest, public_id: uuid.UUID, pk: uuid.UUID) -> HttpR
     context = {
         "line": _line(row, campaign),
         "feedback": markdown(str((assignment.item.gold or {}).get("feedback", ""))),
-        "outputs": _outputs(assignment),
-        "source": _source(assignment.item.case, campaign.study),
-        "reference": _reference(assignment.item.case) if campaign.rubric["show_reference"] else [],
+        "outputs": outputs_of(assignment),
+        "source": source_of(assignment.item.case, campaign.study),
+        "reference": reference_of(assignment.item.case) if campaign.rubric["show_reference"] else [],
     }
     return _render(request, "annotations/qualifying_feedback.html", campaign, standing, context)
 
