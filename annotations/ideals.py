@@ -1,12 +1,14 @@
 """Edit to ideal: an annotator's correction of an output becomes a completion of their own, and a `chosen` if wanted."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 
 from accounts.models import User
 from annotations import parsing
-from annotations.models import Completion, Item, Membership, Model, Study
+from annotations.models import Campaign, Case, Completion, Item, Membership, Model, Revision, Study
 
 MAX_IDEAL = 20_000  # characters
+Correction = tuple[Revision, Completion, Completion]  # with the ideal, and the output it was edited from
 
 
 def tidied(text: str) -> str:
@@ -67,3 +69,47 @@ def model_of(study: Study, annotator: User) -> Model:
             name=f"{name}-{annotator.pk}", defaults={"kind": kind, "annotator": annotator}
         )
     return made
+
+
+# --- as training data
+
+
+def corrections(campaigns: Iterable[Campaign]) -> list[Revision]:
+    """The current revisions that hold a correction, train before validation."""
+    rows = Revision.objects.filter(
+        judgement__item__campaign__in=list(campaigns), is_current=True, ideal__edited_from__isnull=False
+    ).select_related("judgement__item__case", "ideal__case", "ideal__edited_from")
+    return list(rows.order_by("judgement__item__case__split", "judgement__item__case", "judgement"))
+
+
+def usable(revisions: Iterable[Revision], drop: Callable[[str, Case], None]) -> list[Correction]:
+    """Each annotator's last correction of each output; what doesn't count goes to ``drop`` with its reason (C4).
+
+    Somebody's correction is theirs alone: neither consensus nor a minimum of annotators is asked of it.
+    """
+    kept: dict[tuple[int, int], Correction] = {}
+    for revision in revisions:
+        judgement, ideal = revision.judgement, revision.ideal
+        if ideal is None or ideal.edited_from is None:
+            continue
+        if reason := _why_not(revision):
+            drop(reason, judgement.item.case)
+            continue
+        key = (judgement.annotator_id, ideal.edited_from.pk)
+        if key in kept:
+            drop("earlier_vote", judgement.item.case)
+        kept[key] = (revision, ideal, ideal.edited_from)
+    return list(kept.values())
+
+
+def _why_not(revision: Revision) -> str:
+    judgement = revision.judgement
+    item = judgement.item
+    if not item.is_regular:
+        return "repeat" if item.repeat_of_id is not None else "gold"
+    if item.case.split == Case.Split.TEST:
+        return "test_split"
+    if judgement.surplus:
+        return "surplus"
+    unsure = (Revision.Outcome.CANNOT_JUDGE, Revision.Outcome.DEFECTIVE)
+    return "ideal_unsure" if revision.outcome in unsure else ""

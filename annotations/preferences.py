@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from django.db.models import Q, QuerySet
 
-from annotations import consensus, judging, parsing, prompts
+from annotations import consensus, ideals, judging, parsing, prompts
 from annotations.models import Adjudication, Campaign, Case, Completion, Item, Model, Revision, Study
 from annotations.policy import Policy, campaign_kinds
 
@@ -128,7 +128,11 @@ class _Collector:
         self.prompts: dict[int, Messages] = {}
         self.read = campaign_kinds(study.task, policy.sources)
         self.campaigns = [campaign for campaign in campaigns if campaign.kind in self.read]
-        self.corrections = self._corrections(campaigns)
+        self.corrections = ideals.corrections(campaigns)
+        if "ideals" not in policy.sources:
+            for revision in self.corrections:
+                self.out.drop("ideal_not_used", revision.judgement.item.case)
+            self.corrections = []
         corrected = {revision.judgement.item_id for revision in self.corrections}
         self.rules = {campaign.pk: campaign.consensus for campaign in self.campaigns}
         decided = Adjudication.objects.filter(item__campaign__in=self.campaigns, is_current=True)
@@ -141,7 +145,7 @@ class _Collector:
                         self.out.drop("source_not_used", revision.judgement.item.case)
 
     def sft(self) -> Rows:
-        for revision, ideal, _ in self._ideals():
+        for revision, ideal, _ in ideals.usable(self.corrections, self.out.drop):
             row = Row(ideal.case, "ideals", completion=ideal.text, chosen_id=ideal.pk)
             self._emit(replace(row, judgement_ids=(revision.judgement_id,)))
         for case, target in self._targets():
@@ -152,7 +156,7 @@ class _Collector:
     def preferences(self) -> Rows:
         if "comparisons" in self.policy.sources:
             self._comparisons()
-        for revision, ideal, corrected in self._ideals():
+        for revision, ideal, corrected in ideals.usable(self.corrections, self.out.drop):
             self._emit_pair("ideals", ideal.case, ideal, corrected, (revision.judgement_id,))
         verdicts = self._verdicts() if Campaign.Kind.CORRECTNESS in self.read else {}
         if "correctness" in self.policy.sources:
@@ -181,44 +185,6 @@ class _Collector:
                 continue
             chosen, rejected = (a, b) if a.pk == winner else (b, a)
             self._emit_pair("comparisons", item.case, chosen, rejected, _ids(group), agreed.adjudication_ids)
-
-    def _corrections(self, campaigns: Sequence[Campaign]) -> list[Revision]:
-        """What annotators corrected, train before validation; empty, and counted, where the policy doesn't ask."""
-        rows = Revision.objects.filter(
-            judgement__item__campaign__in=campaigns, is_current=True, ideal__edited_from__isnull=False
-        ).select_related("judgement__item__case", "ideal__case", "ideal__edited_from")
-        found = list(rows.order_by("judgement__item__case__split", "judgement__item__case", "judgement"))
-        if "ideals" in self.policy.sources:
-            return found
-        for revision in found:
-            self.out.drop("ideal_not_used", revision.judgement.item.case)
-        return []
-
-    def _ideals(self) -> list[tuple[Revision, Completion, Completion]]:
-        """(revision, ideal, the output it was edited from): each annotator's last correction of each output.
-
-        Somebody's correction is theirs alone: neither consensus nor the policy's minimum of annotators is asked of it.
-        """
-        kept: dict[tuple[int, int], tuple[Revision, Completion, Completion]] = {}
-        for revision in self.corrections:
-            judgement, ideal = revision.judgement, revision.ideal
-            item = judgement.item
-            if ideal is None or ideal.edited_from is None:
-                continue
-            if not item.is_regular:
-                self.out.drop("repeat" if item.repeat_of_id is not None else "gold", item.case)
-            elif item.case.split == Case.Split.TEST:
-                self.out.drop("test_split", item.case)
-            elif judgement.surplus:
-                self.out.drop("surplus", item.case)
-            elif revision.outcome in judging.ANY_KIND:
-                self.out.drop("ideal_unsure", item.case)
-            else:
-                key = (judgement.annotator_id, ideal.edited_from.pk)
-                if key in kept:
-                    self.out.drop("earlier_vote", item.case)
-                kept[key] = (revision, ideal, ideal.edited_from)
-        return list(kept.values())
 
     def _verdicts(self) -> dict[int, _Verdict]:
         """By completion id, where the annotators agree."""
