@@ -228,23 +228,10 @@ TRACES: dict[str, Callable[[Completion, Item], str]] = {
 
 
 @pytest.fixture
-def leaking(monkeypatch):
-    """Put something about the first output shown below the instructions of every rating page."""
-    from annotations.views import judge
-
-    def put(trace: Callable[[Completion, Item], str]) -> None:
-        drawn = judge._item
-
-        def with_trace(request, assignment, *args, **kwargs):
-            response = drawn(request, assignment, *args, **kwargs)
-            item = assignment.item
-            left = item.completion_a if assignment.a_is_left is not False else item.completion_b
-            response.content += f"<!-- {trace(left, item)} -->".encode()
-            return response
-
-        monkeypatch.setattr(judge, "_item", with_trace)
-
-    return put
+def leaking(monkeypatch, settings):
+    """Put something about the output shown first (on the left) at the end of every rating page."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.blinding_walk.leaky"]
+    return lambda trace: monkeypatch.setattr(walk, "trace", trace)
 
 
 @pytest.mark.parametrize("what", LEAKS)
