@@ -20,7 +20,7 @@ from accounts.errors import InvalidTransition, UserError
 from accounts.models import User, audit
 from annotations import access
 from annotations.answers import output_of, side_of
-from annotations.models import Assignment, Campaign, Completion, HarmReport, Study, Unblinding
+from annotations.models import Assignment, Campaign, Completion, HarmReport, Study
 from annotations.models.membership import Role
 
 logger = logging.getLogger(__name__)
@@ -258,13 +258,6 @@ def open_for(user: User) -> list[dict[str, Any]]:
     study = "assignment__item__campaign__study__"
     counted = rows.order_by().values(slug=F(f"{study}slug"), title=F(f"{study}title")).annotate(n=Count("pk"))
     return list(counted.order_by("slug"))
-
-
-def arms_shown(user: User, campaign: Campaign) -> bool:
-    """Whether a page may tell this person the campaign's models: it is closed, or they have unblinded it (C6)."""
-    if access.is_blinded(user, campaign.study):
-        return False
-    return not campaign.is_open or Unblinding.objects.filter(campaign=campaign, user=user).exists()
 
 
 def acknowledge(report: HarmReport, *, resolution: str, actor: User) -> HarmReport:

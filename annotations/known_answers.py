@@ -148,7 +148,8 @@ class FileAnswers:
         comparison = self.kind == Campaign.Kind.COMPARISON
         asked = [*scales, *([PREFERENCE] if comparison else [])]
         for line, row, _ in rows:
-            name = row.get("criterion", "").strip() or (asked[0] if len(asked) == 1 else "")
+            # Of a comparison the preference is what must be known; its criteria may be.
+            name = row.get("criterion", "").strip() or (asked[-1] if comparison or len(asked) == 1 else "")
             if name not in asked:
                 raise UserError(f"criterion “{name}” is not asked for in this campaign ({', '.join(asked)}).")
             if name in said:

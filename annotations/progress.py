@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, F, OuterRef, Q, Subquery, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.models import User
@@ -162,65 +162,6 @@ class Card:
 def cards(campaigns: Iterable[Campaign], annotator: User) -> list[Card]:
     """One card per campaign, in the order given (three queries, however many campaigns)."""
     return [Card(part.campaign, part.progress(annotator)) for part in _parts(campaigns, annotator)]
-
-
-@dataclass(frozen=True)
-class AnnotatorLine:
-    """One annotator in a lead's table."""
-
-    annotator: User
-    judged: int
-    surplus: int
-    skipped: int
-    median_seconds: float | None
-
-
-@dataclass(frozen=True)
-class Overview:
-    """A campaign as its lead sees it while it runs: how much, never what."""
-
-    items: int
-    finished_items: int
-    judgements: int
-    wanted: int
-    surplus: int
-    lines: list[AnnotatorLine]
-
-
-def overview(campaign: Campaign) -> Overview:
-    """Counts of a whole campaign, without gold and training items and repeats (four queries)."""
-    items = campaign.items.regular()
-    counted = Q(judgements__surplus=False, judgements__assignment__submitted_at__isnull=False)
-    finished = items.annotate(n=Count("judgements", filter=counted)).filter(n__gte=F("overlap")).count()
-    totals = items.aggregate(n=Count("pk"), wanted=Sum("overlap", default=0))
-    rows: dict[int, list[tuple[float, bool | None, bool, bool]]] = {}
-    for annotator_id, seconds, surplus, submitted_at, skipped_at in Assignment.objects.filter(
-        item__in=items
-    ).values_list("annotator_id", "active_seconds", "judgement__surplus", "submitted_at", "skipped_at"):
-        row = (seconds, surplus, submitted_at is not None, skipped_at is not None)
-        rows.setdefault(annotator_id, []).append(row)
-    lines = [_line(annotator, rows.get(annotator.pk, [])) for annotator in campaign.annotators.order_by("username")]
-    surplus_total = sum(line.surplus for line in lines)
-    return Overview(
-        items=totals["n"],
-        finished_items=finished,
-        judgements=sum(line.judged for line in lines) - surplus_total,
-        wanted=totals["wanted"],
-        surplus=surplus_total,
-        lines=lines,
-    )
-
-
-def _line(annotator: User, rows: list[tuple[float, bool | None, bool, bool]]) -> AnnotatorLine:
-    judged = [(seconds, surplus) for seconds, surplus, submitted, _ in rows if submitted]
-    known = [seconds for seconds, _ in judged if seconds > 0]
-    return AnnotatorLine(
-        annotator=annotator,
-        judged=len(judged),
-        surplus=sum(bool(surplus) for _, surplus in judged),
-        skipped=sum(skipped and not submitted for *_, submitted, skipped in rows),
-        median_seconds=median(known) if known else None,
-    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from django.db.models import FilteredRelation, Q
 
 from accounts.models import User
 from annotations import answers, consensus, judging
+from annotations.gold import is_right
 from annotations.models import Assignment, Campaign, Revision
 from stats.agreement import krippendorff_alpha
 from stats.paired import proportion
@@ -23,7 +24,6 @@ from stats.results import Estimate
 Outcome = Revision.Outcome
 Kind = Campaign.Kind
 RESAMPLES = 400  # enough to see how wide an interval is; a report draws as many as the plan says
-LIKERT_WITHIN = 1  # points from a known answer that still count as right
 CORRECTNESS = {value: place for place, value in enumerate(reversed(answers.CORRECTNESS))}
 
 
@@ -212,21 +212,6 @@ def longest_run(answers: Sequence[Hashable]) -> int:
     3
     """
     return max((len(list(run)) for _, run in groupby(answers)), default=0)
-
-
-def is_right(answer: Given, gold: Mapping[str, Any], kind: str) -> bool:
-    """Whether an answer is the known one: Likert points may be one apart, everything else must be the same."""
-    if answer.outcome != gold["outcome"]:
-        return False
-    known = gold.get("values") or {}
-    if answer.outcome != Outcome.JUDGED:
-        return True
-    within = LIKERT_WITHIN if kind == Kind.LIKERT else 0
-    if within:
-        return all(
-            name in answer.values and abs(answer.values[name] - value) <= within for name, value in known.items()
-        )
-    return all(answer.values.get(name) == value for name, value in known.items())
 
 
 def _repeats(given: Sequence[Given]) -> Share:

@@ -25,8 +25,8 @@ def signed_in(user):
     return client
 
 
-def url(campaign, name="judge"):
-    return reverse(f"annotations:{name}", args=[campaign.public_id])
+def url(campaign, name="judge", *more):
+    return reverse(f"annotations:{name}", args=[campaign.public_id, *more])
 
 
 @pytest.fixture
@@ -407,14 +407,14 @@ class TestWhatTheRubricAsksFor:
 
 
 class TestTrainingItems:
-    def test_a_training_item_leads_to_its_feedback_where_there_is_such_a_page(self, campaign, anna, monkeypatch):
+    def test_a_training_item_leads_to_its_feedback(self, campaign, anna):
         next_assignment(campaign, anna)
         campaign.items.update(gold={"outcome": "tie"}, training=True)
         client = signed_in(anna)
-        monkeypatch.setattr("annotations.views.judge._feedback_url", lambda assignment: "/feedback/")
-        assert post(client, campaign, Assignment.objects.get(), choice="tie").url == "/feedback/"
+        feedback = url(campaign, "judge_feedback", Assignment.objects.get().pk)
+        assert post(client, campaign, Assignment.objects.get(), choice="tie").url == feedback
         htmx = post(client, campaign, Assignment.objects.get(), headers=HTMX, choice="tie")
-        assert htmx["HX-Redirect"] == "/feedback/"
+        assert htmx["HX-Redirect"] == feedback
 
 
 class TestAccess:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
-from annotations import access, harms
+from annotations import access, harms, unblinding
 from annotations.forms_harms import HarmForm, ResolutionForm
 from annotations.models import Assignment, HarmReport, Study
 from annotations.models.membership import Role
@@ -82,7 +82,7 @@ def _line(request: HttpRequest, report: HarmReport, pseudonyms: dict[int, str], 
         "who": pseudonyms.get(report.reported_by_id, "a site admin"),
         "text": text,
         "passage": harms.passage(text, report.quote),
-        "model": model if harms.arms_shown(request.user, campaign) else "",
+        "model": model if unblinding.arms_shown(request.user, campaign) else "",
         "not_mailed": harms.why_not_mailed(report),
         "form": form,
     }
