@@ -163,13 +163,16 @@ def serve(port: int, url: str, *, example: bool) -> int:
             processes.start(queue, *worker, "-Q", queue, "-n", f"{queue}@%h")
         wait_for_web(processes, url)
         say(f"\nmedprefs is running. Open {url} in a browser. Password: {os.environ['DEMO_PASSWORD']}. Sign in as")
-        say("  anna, ben or chidi  clinicians, with a first campaign to judge\n  lena                the study lead")
+        say(
+            "  anna, ben or chidi  clinicians, with a first campaign of each kind to judge\n  lena                the study lead"
+        )
         say(f"  adam                the site admin\nLogs: {processes.logs}. Ctrl-C stops everything.\n")
         if example:
-            from demo.example import make_example, make_first_campaign
+            from demo.campaigns import make_first_campaigns
+            from demo.example import make_example
 
             try:
-                make_first_campaign(people, say)
+                make_first_campaigns(people, say)
                 make_example(people, say, url)
             except UserError as error:
                 say(f"The example was not finished: {error}\nEverything else works. `make demo` tries again.")

@@ -1,20 +1,19 @@
-"""The first campaign, and one finished example: the whole loop in small, its judgements made by a program.
+"""One finished example: the whole loop in small, its judgements made by a program.
 
 Each step looks whether it is done already, so that a demo that was stopped goes on where it was.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 
 from accounts.errors import UserError
 from accounts.models import User
-from annotations.doorbell import wait_for
-from annotations.generation.queue import queue_generation, retry
-from annotations.models import Campaign, Model, Status, StatusRow, Study
+from annotations.models import Campaign, Model, Study
 from annotations.planning import plan_campaign
 from annotations.policy import Policy
+from demo.completions import completions, finished
 from demo.load import SIMULATED
 from demo.simulate import judge_all
 from reports import analysis, build, evaluation
@@ -24,8 +23,6 @@ from training.models import Run, TrainingDataset
 from training.snapshots import freeze
 
 Say = Callable[[str], None]
-Row = TypeVar("Row", bound=StatusRow)
-CLINICIANS = ["anna", "ben", "chidi"]
 # Short runs: enough to see the loop work on two cores, not enough to be good. One row at a time: under 4 GB of memory.
 SHORT = {
     "per_device_train_batch_size": 1,
@@ -36,57 +33,6 @@ SHORT = {
 }
 SFT = {"max_steps": 12} | SHORT
 DPO = {"max_steps": 6} | SHORT
-
-
-def _finished(row: Row, queue: str, again: Callable[[Row], object]) -> Row:
-    """Follow ``row`` to its end; what an earlier stop of the demo interrupted is taken up again, a few times."""
-    for _ in range(3):
-        row.refresh_from_db()
-        if row.status in (Status.INTERRUPTED, Status.FAILED):
-            again(row)
-        try:
-            return wait_for(row, queue)
-        except UserError:
-            row.refresh_from_db()
-            if row.status != Status.INTERRUPTED:
-                raise
-    return wait_for(row, queue)
-
-
-def two_samples(study: Study, *, split: str, limit: int, actor: User) -> None:
-    """Two summaries a case from the base model, to be compared with one another."""
-    base = Model.objects.get(name=settings.EMBEDDED_MODEL_NAME)
-    row = study.generations.filter(model=base, split=split, n=2).first() or queue_generation(
-        study=study,
-        model=base,
-        split=split,
-        n=2,
-        limit=limit,
-        sampling={"temperature": 0.5, "top_p": 0.9, "max_tokens": 96, "seed": 1},
-        actor=actor,
-    )
-    _finished(row, "generation", lambda row: retry(row, actor))
-
-
-def make_first_campaign(people: dict[str, User], say: Say) -> None:
-    """Six pairs of summaries for the three clinicians: about five minutes."""
-    study = Study.objects.get(slug="summaries")
-    if study.campaigns.exists():
-        return
-    say("Writing summaries for the first campaign …")
-    two_samples(study, split="train", limit=6, actor=people["lena"])
-    campaign = plan_campaign(
-        study=study,
-        kind="comparison",
-        name="First look",
-        models=[Model.objects.get(name=settings.EMBEDDED_MODEL_NAME)],
-        split="train",
-        annotators=[people[name] for name in CLINICIANS],
-        overlap=3,
-        seed=1,
-        actor=people["lena"],
-    )
-    say(f"The first campaign is open: {campaign.items.count()} pairs, about five minutes.")
 
 
 def _campaign(study: Study, name: str, people: dict[str, User], **fields: Any) -> Campaign:
@@ -111,7 +57,7 @@ def _run(study: Study, name: str, dataset: TrainingDataset, actor: User, **field
     row = Run.objects.filter(name=name).first() or queue_run(
         study=study, name=name, base=base, dataset=dataset, seed=1, actor=actor, **fields
     )
-    return _finished(row, "training", lambda row: resume(run=row, actor=actor))
+    return finished(row, "training", lambda row: resume(run=row, actor=actor))
 
 
 def make_example(people: dict[str, User], say: Say, url: str) -> Report:
@@ -124,7 +70,7 @@ def make_example(people: dict[str, User], say: Say, url: str) -> Report:
         say(f"The example report: {where}{report.pk}/")
         return report
     say("Making the example: a small study from pairs to report, judged by a program. It takes some minutes …")
-    two_samples(study, split="train", limit=12, actor=lena)
+    completions(study, base, n=2, limit=12, actor=lena)
     pairs = _campaign(study, "Simulated preferences", people, kind="comparison", models=[base], split="train")
     say("  pairs judged; fine-tuning with SFT …")
     sft_data = study.datasets.filter(kind="sft").first() or freeze(
@@ -151,7 +97,7 @@ def _evaluation(study: Study, arms: list[Model | None], actor: User) -> Evaluati
     row = study.evaluations.first() or evaluation.start(
         study=study, arms=models, sampling={"temperature": 0.0, "max_tokens": 96, "seed": 1}, actor=actor
     )
-    return _finished(row, "generation", lambda row: evaluation.retry(row, actor))
+    return finished(row, "generation", lambda row: evaluation.retry(row, actor))
 
 
 def _report(study: Study, compared: Evaluation, people: dict[str, User]) -> Report:
