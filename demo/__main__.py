@@ -163,9 +163,8 @@ def serve(port: int, url: str, *, example: bool) -> int:
             processes.start(queue, *worker, "-Q", queue, "-n", f"{queue}@%h")
         wait_for_web(processes, url)
         say(f"\nmedprefs is running. Open {url} in a browser. Password: {os.environ['DEMO_PASSWORD']}. Sign in as")
-        say(
-            "  anna, ben or chidi  clinicians, with a first campaign of each kind to judge\n  lena                the study lead"
-        )
+        say("  anna, ben or chidi  clinicians, with a first campaign of each kind to judge")
+        say("  lena                the study lead")
         say(f"  adam                the site admin\nLogs: {processes.logs}. Ctrl-C stops everything.\n")
         if example:
             from demo.campaigns import make_first_campaigns
