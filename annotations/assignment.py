@@ -20,16 +20,12 @@ from annotations.places import (
     fill_places,
     is_full,
     lock_items,
-    places_taken,
     promote_surplus,
     surplus,
     taken,
     with_free_place,
 )
 from annotations.turn import Candidate, Turn, turn_of
-
-__all__ = ["LEASE", "a_is_left", "extend", "fill_places", "is_full", "lock_items", "next_assignment"]
-__all__ += ["places_taken", "promote_surplus"]
 
 BLOCK = 4
 # The six ways to have A on the left twice in a block of four.

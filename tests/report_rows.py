@@ -83,7 +83,9 @@ def campaign_on(
         else:
             slots = [(own[name], None) for name in names if name in own]
         for a, b in slots:
-            Item.objects.create(campaign=made, case=case, completion_a=a, completion_b=b, position=position)
+            Item.objects.create(
+                campaign=made, case=case, completion_a=a, completion_b=b, position=position, overlap=made.overlap
+            )
             position += 1
     return made
 

@@ -105,8 +105,12 @@ def _in_words(
         return [f"{side} is {strength} better" if strength else f"{side} is better"]
     if outcome != Outcome.JUDGED:
         return [SAID[Outcome(outcome)]]
-    titles = _titles(campaign)
-    return [f"{titles[name][0]}: {titles[name][1].get(value, value)}" for name, value in values.items()]
+    # In the order of the rubric: PostgreSQL keeps the keys of a JSON object in an order of its own.
+    return [
+        f"{title}: {words.get(values[name], values[name])}"
+        for name, (title, words) in _titles(campaign).items()
+        if name in values
+    ]
 
 
 def _titles(campaign: Campaign) -> dict[str, tuple[str, dict[Any, str]]]:
