@@ -14,7 +14,7 @@ from accounts.errors import UserError
 from accounts.models import AuditEvent, User, audit
 from annotations import access, unblinding
 from annotations import assignment as places
-from annotations.models import Assignment, Campaign, Item, Participation, Study
+from annotations.models import Adjudication, Assignment, Campaign, Item, Participation, Study
 from annotations.models.membership import Role
 
 # An item handed to somebody waits for them to sign in, not for a tab that was left open.
@@ -173,6 +173,8 @@ def add_annotator(campaign: Campaign, person: User, *, reason: str, actor: User)
             f"{person} judged in “{campaign}” before, and could read this study's models and answers since they were "
             "taken off: they would no longer judge blind."
         )
+    if Adjudication.objects.filter(item__campaign=campaign, decided_by=person).exists():
+        raise UserError(f"{person} has decided items of “{campaign}”, and read everyone's judgements for it.")
     made = campaign.participations.create(user=person)
     audit(actor, "add annotator", campaign, annotator=person.username, reason=why)
     return made

@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import AuditEvent
-from annotations import campaigning, judging, steering, unblinding
+from annotations import adjudicating, campaigning, judging, steering, unblinding
 from annotations.assignment import next_assignment, places_taken
 from annotations.judging import Answer
 from annotations.models import Assignment, Campaign, Judgement
 from tests.factories import join, make_campaign, make_cases, make_study, make_user
+from tests.report_rows import judge
 
 pytestmark = pytest.mark.django_db
 
@@ -321,6 +322,23 @@ def test_older_acts_are_a_page_further_on(client, campaign, lena):
     assert "Act 4." not in page
     older = client.get(steer(campaign), {"before": AuditEvent.objects.order_by("-pk")[24].pk}).content.decode()
     assert "Act 4." in older
+
+
+def test_a_lead_who_judges_reads_their_own_reasons_only(client, study, campaign, anna, lena, adam):
+    steering.take_back(next_assignment(campaign, anna), reason="Anna prefers A", actor=adam)
+    client.force_login(lena)
+    assert "Anna prefers A" in client.get(steer(campaign)).content.decode()
+    make_campaign(study, [lena])
+    assert "Anna prefers A" not in client.get(steer(campaign)).content.decode()
+
+
+def test_who_has_decided_items_is_not_added(study, anna, ben, lena, adam):
+    campaign = make_campaign(study, [anna, ben], cases=make_cases(study, 1), consensus="adjudicated")
+    for person, outcome in ((anna, "tie"), (ben, "both_unacceptable")):
+        judge(campaign.items.get(), person, outcome)
+    adjudicating.adjudicate(campaign.items.get(), Answer("tie"), reason="Both are right.", actor=lena)
+    with pytest.raises(UserError, match="has decided items"):
+        steering.add_annotator(campaign, lena, reason="Short of people", actor=adam)
 
 
 # Two at a time

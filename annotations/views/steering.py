@@ -29,6 +29,7 @@ def steer(request: HttpRequest, slug: str, public_id: uuid.UUID) -> HttpResponse
         "tab": "campaigns",
         "campaign": row,
         "now": timezone.now(),
+        "blinded": access.is_blinded(request.user, study),
         "held": list(board.waiting(row)[:HELD]),
         "most_held": HELD,
         "page": board.lagging(row, after=request.GET.get("after", "")),
