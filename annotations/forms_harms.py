@@ -32,7 +32,7 @@ class HarmForm(forms.Form):
         self.label_suffix = ""
         self.assignment = assignment
         sides = [about for about in harms.texts(assignment) if about != harms.ABOUT_CASE]
-        letters = ("Output A", "Output B") if len(sides) > 1 else ("The output",)
+        letters = ("Output A", "Output B") if len(sides) > 1 else ("The output",) * len(sides)
         choices = [*zip(sides, letters, strict=True), (harms.ABOUT_CASE, "The case itself")]
         self.fields["about"].choices = choices  # type: ignore[attr-defined]
 

@@ -1,12 +1,13 @@
-"""The pictures of the README, from a running demo (`make demo` in another terminal, until it says Ready).
+"""Pictures of a running demo (`make demo` in another terminal, until it says Ready), for looking at them critically.
 
-    python -m docs.screenshots [--url http://127.0.0.1:8000] [--out docs/screenshots] [--all]
+    python -m docs.screenshots [--url http://127.0.0.1:8000] [--out var/screenshots] [--all]
 
-The rating page, a run and the report at 1440, 1024 and 390 pixels; with --all every page a lead, a clinician or an
-admin sees, for looking at them.
+The rating page of each kind of item, a campaign's board, a run and the report at 1440, 1024 and 390 pixels, in light
+and dark colours; with --all every page a lead, a clinician or an admin sees. The README's pictures are made on the way.
 """
 
 import argparse
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -16,10 +17,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from demo.environment import data_dir
 
 WIDTHS = {1440: 900, 1024: 768, 390: 844}
+README = ("judge-comparison", "board", "run", "report")
 
 
-def sign_in(browser: Browser, url: str, name: str, width: int) -> Page:
-    page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
+def sign_in(browser: Browser, url: str, name: str, width: int, colours: str) -> Page:
+    size = {"width": width, "height": WIDTHS[width]}
+    page = browser.new_page(viewport=size, color_scheme=colours)
     page.goto(f"{url}/accounts/sign-in/")
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(password())
@@ -44,22 +47,38 @@ def first_link(page: Page, url: str, path: str, pattern: str) -> str:
     raise SystemExit(f"{path} has no link like {pattern}. Wait until the demo says Ready.")
 
 
+def judging(clinician: Page, url: str) -> dict[str, str]:
+    """{kind: address} of the campaigns the clinician can judge, one of each kind."""
+    clinician.goto(url)
+    found: dict[str, str] = {}
+    addresses = [link.get_attribute("href") or "" for link in clinician.get_by_role("link").all()]
+    for address in dict.fromkeys(a for a in addresses if re.fullmatch(r"/judge/[^/]+/", a)):
+        clinician.goto(url + address)
+        sheet = clinician.locator("#answer")
+        if sheet.count():
+            found.setdefault(sheet.get_attribute("data-kind") or "", address)
+    return found
+
+
 def pages_for(lead: Page, clinician: Page, url: str, *, everything: bool) -> list[tuple[str, str, str]]:
     """(person, path, name of the picture)"""
-    judge = first_link(clinician, url, "/", r"/judge/[^/]+/")
+    wanted = [("anna", address, f"judge-{kind}") for kind, address in judging(clinician, url).items()]
     run = first_link(lead, url, "/s/example/training/", r"/s/example/training/runs/\d+/")
     report = first_link(lead, url, "/s/example/results/", r"/s/example/results/reports/\d+/")
-    wanted = [("anna", judge, "judge"), ("lena", run, "run"), ("lena", report, "report")]
+    campaign = first_link(lead, url, "/s/example/campaigns/", r"/s/example/campaigns/[0-9a-f-]{36}/")
+    wanted += [("lena", run, "run"), ("lena", report, "report"), ("lena", campaign, "board")]
     if everything:
         evaluation = first_link(lead, url, "/s/example/results/", r"/s/example/results/evaluations/\d+/")
         dataset = first_link(lead, url, "/s/example/training/", r"/s/example/training/datasets/\d+/")
-        campaign = first_link(lead, url, "/s/example/campaigns/", r"/s/example/campaigns/[0-9a-f-]{36}/")
         case = first_link(lead, url, "/s/example/cases/", r"/s/example/cases/\d+/")
-        for name, path in {"evaluation": evaluation, "dataset": dataset, "campaign": campaign, "case": case}.items():
+        for name, path in {"evaluation": evaluation, "dataset": dataset, "case": case}.items():
             wanted.append(("lena", path, name))
-        wanted += [("anna", "/", "home"), ("anna", f"{judge}history/", "history"), ("lena", "/", "home-lead")]
-        tabs = ("", "cases/", "cases/import/", "completions/", "campaigns/", "campaigns/new/", "training/", "people/")
-        tabs += ("training/datasets/new/", "training/runs/new/", "results/", "results/plan/", "results/reports/new/")
+        wanted += [("lena", f"{campaign}{page}/", f"board-{page}") for page in ("steer", "rubric", "adjudication")]
+        wanted += [("anna", "/", "home"), ("anna", f"{wanted[0][1]}history/", "history"), ("lena", "/", "home-lead")]
+        wanted += [("anna", "/judge/keys/", "keys")]
+        tabs = ("", "cases/", "cases/import/", "completions/", "campaigns/", "campaigns/new/", "planner/", "harm/")
+        tabs += ("people/", "training/", "training/datasets/new/", "training/runs/new/")
+        tabs += ("results/", "results/plan/", "results/reports/new/")
         wanted += [("lena", f"/s/summaries/{tab}", tab.strip("/").replace("/", "-") or "study") for tab in tabs]
         wanted += [("adam", "/s/new/", "study-new"), ("adam", "/models/", "models")]
     return wanted
@@ -68,8 +87,8 @@ def pages_for(lead: Page, clinician: Page, url: str, *, everything: bool) -> lis
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "screenshots")
-    parser.add_argument("--all", action="store_true", help="every page, not only the README's")
+    parser.add_argument("--out", type=Path, default=data_dir() / "screenshots")
+    parser.add_argument("--all", action="store_true", help="every page")
     options = parser.parse_args()
     chromium = shutil.which("chromium")
     if not chromium:
@@ -78,16 +97,18 @@ def main() -> None:
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        for width in WIDTHS:
-            people = {name: sign_in(browser, options.url, name, width) for name in ("anna", "lena", "adam")}
+        for colours, width in itertools.product(("light", "dark"), WIDTHS):
+            people = {name: sign_in(browser, options.url, name, width, colours) for name in ("anna", "lena", "adam")}
             wanted = pages_for(people["lena"], people["anna"], options.url, everything=options.all)
             for person, path, name in wanted:
                 page = people[person]
                 page.goto(options.url + path)
                 page.wait_for_load_state("networkidle")
-                target = options.out / f"{name}-{width}.png"
+                target = options.out / f"{name}-{width}-{colours}.png"
                 page.screenshot(path=target)
                 print(target)
+                if name in README and (width, colours) == (1440, "light"):
+                    shutil.copy(target, Path(__file__).parent / "screenshots" / f"{name}-1440.png")
         browser.close()
 
 

@@ -354,7 +354,8 @@ def test_both_columns_have_the_same_markup(study, anna):
     page = client.get(reverse("annotations:judge", args=[campaign.public_id])).content.decode()
     columns = re.findall(r'<section class="pane pane-output".*?</section>', page, re.S)
     assert len(columns) == 2
-    plain = [re.sub(r"Text \d of case \d\.|output-\d|Output [AB]", "", column) for column in columns]
+    unmarked = [re.sub(r"</?mark>", "", column) for column in columns]  # words that differ, in both alike
+    plain = [re.sub(r"Text \d of case \d\.|output-\d|Output [AB]", "", column) for column in unmarked]
     assert plain[0] == plain[1]
 
 

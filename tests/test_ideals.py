@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from annotations import ideals, judging
 from annotations.assignment import next_assignment
-from annotations.forms_judging import PlanForm
+from annotations.forms_campaign import PlanForm
 from annotations.judging import Answer, Ideal
 from annotations.models import Completion, Model
 from reports.forms import models_for
