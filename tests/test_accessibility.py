@@ -6,6 +6,7 @@ Each page is looked at twice: on a desk in light colours, on a phone in dark one
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from accounts.models import User
-from annotations.models import Generation, Status, Study
+from annotations import harms
+from annotations.models import Campaign, Generation, Status, Study
 from annotations.people import invite
 from reports import build
 from tests.factories import join, make_campaign, make_cases, make_study
@@ -79,9 +81,19 @@ def full_study(lena: User, anna: User, ben: User, tmp_path: Any) -> tuple[Study,
     for person, role in ((lena, "lead"), (anna, "annotator"), (ben, "annotator")):
         join(study, person, role)
     train = make_cases(study, 4) + make_cases(study, 2, "validation")
-    first = make_campaign(study, [anna, ben], cases=train, models=("alpha", "beta"), name="First round")
+    rule: dict[str, Any] = {"consensus": "adjudicated", "overlap": 2}
+    first = make_campaign(study, [anna, ben], cases=train, models=("alpha", "beta"), name="First round", **rule)
+    qualifying = make_campaign(study, [anna], cases=make_cases(study, 2), name="Training", training_pass_mark=0.5)
+    qualifying.items.update(gold={"outcome": "tie", "feedback": "Both will do."}, training=True, overlap=0)
+    guessed = make_campaign(study, [anna], cases=make_cases(study, 1), models=("alpha", "beta"), name="Guesses")
+    arms = {str(model.pk): f"the {n} one" for n, model in enumerate(guessed.models.all())}
+    Campaign.objects.filter(pk=guessed.pk).update(blinding_check={"items": 1, "arms": arms})
+    compare(guessed, {anna: "prefer_a"})
+    compare(qualifying, {anna: "tie"})
     for item in range(4):
         compare(first, {anna: "prefer_a", ben: ["prefer_a", "prefer_b", "tie", "both_unacceptable"][item]}, item=item)
+    first.rubric |= {"criteria": study.criteria, "chips": ["vague", "unsafe"], "marks": True, "ideal": True}
+    first.save()
     alpha = first.models.get(name="alpha")
     generation = Generation.objects.create(study=study, model=alpha, split="train", status=Status.FAILED, error="No.")
     base = paper_base(tmp_path / "base")
@@ -99,6 +111,10 @@ def full_study(lena: User, anna: User, ben: User, tmp_path: Any) -> tuple[Study,
     client = Client()
     client.force_login(anna)
     client.get(reverse("annotations:judge", args=[first.public_id]))
+    own = first.items.first().assignments.get(annotator=anna)
+    text = own.item.completion_a.text
+    harm = {"id": uuid.uuid4(), "assignment": own, "about": "left", "severity": "severe", "quote": "", "actor": anna}
+    harms.report_harm(**harm, description=f"Nobody would act on: {text}")
     _, token = invite(study=study, role="annotator", email="dora@example.org", actor=lena)
     return study, {
         "slug": study.slug,
@@ -106,7 +122,13 @@ def full_study(lena: User, anna: User, ben: User, tmp_path: Any) -> tuple[Study,
         "token": token,
         "annotations:case:pk": train[0].pk,
         "annotations:generation:pk": generation.pk,
-        "annotations:judge_revise:pk": first.items.first().assignments.get(annotator=anna).pk,
+        "annotations:judge_revise:pk": own.pk,
+        "annotations:harm_report?": f"?assignment={own.pk}",
+        "annotations:adjudication_item:position": first.items.all()[1].position,
+        "annotations:judge_feedback:public_id": qualifying.public_id,
+        "annotations:judge_feedback:pk": qualifying.items.first().assignments.get(annotator=anna).pk,
+        "annotations:judge_training:public_id": qualifying.public_id,
+        "annotations:guess:public_id": guessed.public_id,
         "training:dataset:pk": dataset.pk,
         "training:run:pk": run.pk,
         "reports:evaluation:pk": evaluation.pk,
@@ -142,7 +164,7 @@ def addresses(known: dict[str, Any]) -> dict[str, str]:
         if None in values.values():
             # Only addresses that take no GET may do without a known object.
             values = {p: 1 if value is None else value for p, value in values.items()}
-        found[name] = reverse(name, kwargs=values)
+        found[name] = reverse(name, kwargs=values) + known.get(f"{name}?", "")
     return found
 
 
