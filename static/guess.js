@@ -3,8 +3,8 @@
 
 (() => {
   const form = document.getElementById("guess");
-  let on = true;
-  try { on = localStorage.getItem("medprefs-keys") !== "off"; } catch { /* private window */ }
+  let on = document.body.dataset.keys !== "off"; // what the person chose on the rating page
+  try { on &&= localStorage.getItem("medprefs-keys") !== "off"; } catch { /* private window */ }
   document.body.classList.toggle("keys-off", !on);
   if (!form || !on) return;
   document.addEventListener("keydown", (event) => {

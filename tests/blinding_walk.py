@@ -78,9 +78,14 @@ def build(kind: str, user: User, role: str, *, swapped: bool = False, n: int = 4
     join(study, user, role)
     models = [
         Model.objects.create(
-            name=name, kind="endpoint", url="http://models.example/v1", served_name=served, sha256=sha, path=""
+            pk=OBJECT + place,  # sides are drawn from the ids of models and person: the same in both worlds
+            name=name,
+            kind="endpoint",
+            url="http://models.example/v1",
+            served_name=SERVED[place],
+            sha256=HASHES[place],
         )
-        for name, served, sha in zip(NAMES, SERVED, HASHES, strict=True)
+        for place, name in enumerate(NAMES)
     ]
     rubric = {
         "instructions": "Judge.",

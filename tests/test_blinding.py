@@ -114,7 +114,7 @@ class Visitor:
 
 
 def journey(kind: str, *, swapped: bool = False) -> Visitor:
-    visitor = Visitor(walk.build(kind, make_user("anna"), "annotator", swapped=swapped))
+    visitor = Visitor(walk.build(kind, make_user("anna", pk=walk.OBJECT), "annotator", swapped=swapped))
     with walk.flipped_sides(swapped):
         visitor.whole_campaign()
     return visitor
@@ -159,7 +159,7 @@ def test_the_exchange_does_exchange_the_models(kind):
     authors = []
     for swapped in (False, True):
         with transaction.atomic(), walk.flipped_sides(swapped):
-            world = walk.build(kind, make_user("anna"), "annotator", swapped=swapped)
+            world = walk.build(kind, make_user("anna", pk=walk.OBJECT), "annotator", swapped=swapped)
             row = next_assignment(world.campaign, world.user)
             item = row.item
             left = item.completion_a if row.a_is_left is not False else item.completion_b
@@ -200,7 +200,7 @@ def test_an_address_that_the_walk_can_not_fill_fails_it():
     class NewConverter:
         regex = "x"
 
-    world = walk.build("label", make_user("anna"), "annotator")
+    world = walk.build("label", make_user("anna", pk=walk.OBJECT), "annotator")
     with pytest.raises(AssertionError, match="can't fill: say in `fillings` what it stands for"):
         list(walk.fillings("annotations:new", {"what": NewConverter()}, world))
 
@@ -237,7 +237,7 @@ def leaking(monkeypatch, settings):
 @pytest.mark.parametrize("what", LEAKS)
 def test_the_walk_finds(what, leaking):
     leaking(LEAKS[what])
-    visitor = Visitor(walk.build("comparison", make_user("anna"), "annotator"))
+    visitor = Visitor(walk.build("comparison", make_user("anna", pk=walk.OBJECT), "annotator"))
     visitor.judge(1)
     assert any(walk.leaks(said) for _, said in visitor.log)
 
@@ -249,7 +249,7 @@ def test_the_exchange_finds(what, kind, leaking):
     pages = []
     for swapped in (False, True):
         with transaction.atomic(), walk.flipped_sides(swapped):
-            visitor = Visitor(walk.build(kind, make_user("anna"), "annotator", swapped=swapped))
+            visitor = Visitor(walk.build(kind, make_user("anna", pk=walk.OBJECT), "annotator", swapped=swapped))
             visitor.judge(3)
             pages.append([said for _, said in visitor.log])
             transaction.set_rollback(True)

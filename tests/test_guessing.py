@@ -284,6 +284,14 @@ class TestThePage:
         assert response.status_code == 404
         assert not Guess.objects.exists()
 
+    def test_single_keys_are_off_for_who_switched_them_off(self, study, anna):
+        campaign = checked(study, [anna])
+        judge_all(campaign, anna)
+        assert "data-keys" not in signed_in(anna).get(page_of(campaign)).content.decode()
+        anna.shortcuts = {"off": True}
+        anna.save()
+        assert 'data-keys="off"' in signed_in(anna).get(page_of(campaign)).content.decode()
+
     def test_strangers_find_nothing(self, study, anna, chidi):
         assert signed_in(chidi).get(page_of(checked(study, [anna]))).status_code == 404
 
