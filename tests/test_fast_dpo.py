@@ -266,8 +266,8 @@ def test_two_processes_give_the_loss_of_one(models: Any, tmp_path: Path) -> None
         "from tests.test_fast_dpo import curve, make_trainer\n"
         "path, out, batch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])\n"
         # 12 rows in updates of 4; a budget that gives the two processes different numbers of packs
-        "trainer = make_trainer(FastDPOTrainer, path, out, budget=200, per_device_train_batch_size=batch, max_steps=6,\n"
-        "    ddp_backend='gloo')\n"
+        "options = {'per_device_train_batch_size': batch, 'max_steps': 6, 'ddp_backend': 'gloo'}\n"
+        "trainer = make_trainer(FastDPOTrainer, path, out, budget=200, **options)\n"
         "trainer.cache_reference(out, {})\n"
         "log = curve(trainer)\n"
         "if trainer.accelerator.is_main_process:\n"

@@ -93,6 +93,9 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
         peft_config=None if parent else loop.lora_config(hyperparameters, model),
         callbacks=[progress],
     )
+    if fast["used"] and "gradient_checkpointing" not in config["given"]:
+        fast |= trainer.choose_checkpointing()
+        hyperparameters["gradient_checkpointing"] = fast["gradient_checkpointing"]
     loop.evaluate_apart(trainer)
     for name, module in trainer.model.named_modules():
         if name.endswith(".lora_dropout.ref"):
