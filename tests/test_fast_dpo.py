@@ -324,6 +324,7 @@ def test_fast_is_the_default_and_false_the_way_back(models: Any, tmp_path: Path)
     fast = run(write_run(tmp_path / "fast", models("llama"), {}))
     stock = run(write_run(tmp_path / "stock", models("llama"), {"fast": "false"}))
     assert fast["fast"]["used"] is True
+    assert fast["fast"]["shared_prompts"] == {"whole": 8, "part": 0, "none": 0}
     assert stock["fast"] == {"used": False, "reason": "turned off (fast: false)"}
     assert fast["proof"]["step0"]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     for ours, theirs in zip(log(tmp_path / "fast"), log(tmp_path / "stock"), strict=True):

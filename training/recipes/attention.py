@@ -46,13 +46,18 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **options
         )
-    grouped = query.shape[1] != key.shape[1]
+    group = query.shape[1] // key.shape[1]  # query heads to a key head
+    on_cpu = query.device.type == "cpu"
 
     def attend(queries: slice, keys: slice, mask: torch.Tensor | None) -> torch.Tensor:
+        k, v = key[:, :, keys], value[:, :, keys]
+        grouped = group > 1 and (on_cpu or mask is None)
+        if group > 1 and not grouped:  # on CUDA, groups under a mask would leave the fast kernels
+            k, v = (x.repeat_interleave(group, dim=1) for x in (k, v))
         return scaled_dot_product_attention(
             query[:, :, queries],
-            key[:, :, keys],
-            value[:, :, keys],
+            k,
+            v,
             attn_mask=mask,
             is_causal=mask is None,
             dropout_p=dropout,

@@ -93,6 +93,8 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
         peft_config=None if parent else loop.lora_config(hyperparameters, model),
         callbacks=[progress],
     )
+    if fast["used"]:
+        fast["shared_prompts"] = trainer.prefixes()
     if fast["used"] and "gradient_checkpointing" not in config["given"]:
         fast |= trainer.choose_checkpointing()
         hyperparameters["gradient_checkpointing"] = fast["gradient_checkpointing"]
@@ -118,6 +120,9 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
         write_json(run_dir / "before.json", before)
 
     outcome = loop.train(trainer, run_dir, config, events, progress)
+    if fast["used"] and outcome["train_runtime"]:
+        fast["roofline"] = trainer.roofline(outcome["train_runtime"])
+        events.write("log", metrics={f"roofline/{name}": value for name, value in fast["roofline"].items()})
     after = loop.evaluate_last(trainer, events, progress) if eval_rows else None
     events.status("saving", "Saving the adapter.")
     proof = weights.proof(trainer.model) | {

@@ -9,6 +9,7 @@ for which its own `_compute_loss` is called with a model that answers from the p
 are computed in is for the token budget to decide, and changes nothing but memory and time.
 """
 
+import time
 import types
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +63,7 @@ class PackingCollator:
         groups = pack(lengths, self.budget or sum(lengths) or 1)
         packs = []
         for group in groups:
-            layout = lay_out([pairs[i] for i in group])  # type: ignore[misc]
+            layout = lay_out([pairs[i] for i in group])
             packs.append(
                 {
                     "input_ids": torch.tensor([layout.input_ids]),  # (1, t)
@@ -94,6 +95,15 @@ class FastDPOTrainer(DPOTrainer):
     # Where more tokens at once no longer make the products faster: measured on a CPU; on a GPU a guess until it is.
     DEFAULT_BUDGET = {"cpu": 512, "cuda": 16_384}
 
+    # Set by TRL's Trainer, whose declared types allow for what is never the case here.
+    model: Any
+    accelerator: Any
+    train_dataset: Any
+    eval_dataset: Any
+    data_collator: Any
+    processing_class: Any
+    args: Any
+
     def __init__(self, *, model: Any, args: Any, token_budget: int = 0, **options: Any) -> None:
         if reason := unsupported(model):
             raise ValueError(f"FastDPOTrainer cannot train this model: {reason}.")
@@ -110,6 +120,7 @@ class FastDPOTrainer(DPOTrainer):
         base = self.model.get_base_model() if is_peft_model(self.model) else self.model
         base.set_attn_implementation(attention.register())
         _add_packed_forward(base)
+        self._spent = {"tokens": 0.0, "flops": 0.0, "reference_seconds": 0.0}
         if self.accelerator.device.type == "cpu" and base.dtype == torch.float32:
             fused.fuse(base.model.layers)
 
@@ -211,7 +222,7 @@ class FastDPOTrainer(DPOTrainer):
         `identity` holds the hashes of base, adapter and template. Returns for "train" and "eval" {pairs, reused}. A
         stored file is believed only when its first pairs come out again as they are stored.
         """
-        report = {}
+        report, started = {}, time.perf_counter()
         for name in ("train", "eval"):
             dataset = getattr(self, f"{name}_dataset")
             if dataset is not None:
@@ -219,6 +230,7 @@ class FastDPOTrainer(DPOTrainer):
                 dataset = dataset.add_column(REFERENCE[0], chosen.tolist())
                 setattr(self, f"{name}_dataset", dataset.add_column(REFERENCE[1], rejected.tolist()))
                 report[name] = {"pairs": len(dataset), "reused": reused}
+        self._spent["reference_seconds"] = time.perf_counter() - started
         return report
 
     def _known(self, run_dir: Path, dataset: Dataset, identity: Mapping[str, Any]) -> tuple[Any, Any, bool]:
@@ -245,10 +257,26 @@ class FastDPOTrainer(DPOTrainer):
         found = torch.zeros(2, len(lengths), device=self.accelerator.device)
         groups = pack(lengths, self.data_collator.budget)
         for group in groups[self.accelerator.process_index :: self.accelerator.num_processes]:
-            (packed,) = self._prepare_inputs(PackingCollator()([dataset[i] for i in group])["packs"])
+            batch: Any = self._prepare_inputs(PackingCollator()([dataset[i] for i in group]))
+            (packed,) = batch["packs"]
             found[:, group] = torch.stack(self._reference_scores(packed))
         found = self.accelerator.reduce(found, "sum").cpu()
         return found[0].numpy(), found[1].numpy()
+
+    def prefixes(self) -> dict[str, int]:
+        """Of the training rows: how many share their whole prompt, a part of it, or no token.
+
+        A part: the template renders a prompt that is answered otherwise than one that waits for an answer. TRL then
+        begins the completions where the two answers' texts and the prompt part, and so does the packing.
+        """
+        count = {"whole": 0, "part": 0, "none": 0}
+        for row in self.train_dataset:
+            waiting = self.processing_class.apply_chat_template(
+                row["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True
+            )["input_ids"]
+            shared = len(row["prompt_ids"])
+            count["whole" if shared == len(waiting) else "part" if shared else "none"] += 1
+        return count
 
     # --- what it costs
 
@@ -257,7 +285,8 @@ class FastDPOTrainer(DPOTrainer):
 
         What autograd keeps is counted on the first pair, and scaled to the longest pack. Returns what was found.
         """
-        packed = self._prepare_inputs(self.data_collator([self.train_dataset[0]]))["packs"][0]
+        batch: Any = self._prepare_inputs(self.data_collator([self.train_dataset[0]]))
+        packed = batch["packs"][0]
         kept: dict[int, int] = {p.untyped_storage().data_ptr(): 0 for p in self.model.parameters()}
 
         def count(tensor: torch.Tensor) -> torch.Tensor:
@@ -280,13 +309,34 @@ class FastDPOTrainer(DPOTrainer):
             "free_bytes": int(free),
         }
 
+    def roofline(self, seconds: float) -> dict[str, float]:
+        """Of `seconds` of training: tokens and needed FLOPs a second, and their share of a bare matrix product's."""
+        width, device, dtype = 4096, self.accelerator.device, self.model.dtype
+        with torch.autocast(device.type, enabled=False):
+            x, w = (torch.randn(1024, width, device=device, dtype=dtype) for _ in range(2))
+            peak = 0.0
+            for _ in range(5):
+                started = time.perf_counter()
+                float(torch.mm(x, w.t())[0, 0])  # reading a number waits for the GPU
+                peak = max(peak, 2 * 1024 * 1024 * width / (time.perf_counter() - started))
+        flops = self._spent["flops"] / max(seconds, 1e-9)
+        return {
+            "tokens_per_second": self._spent["tokens"] / max(seconds, 1e-9),
+            "flops_per_second": flops,
+            "of_peak_percent": 100 * flops / peak,
+            "reference_seconds": self._spent["reference_seconds"],
+        }
+
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         """Of one update: forward and backward through the backbone and, for what is scored, the output layer."""
         base = self.accelerator.unwrap_model(self.model).get_base_model()
         head = base.get_output_embeddings().weight.numel()
         backbone = sum(p.numel() for p in base.model.layers.parameters() if not p.requires_grad and p.dim() == 2)
-        tokens = sum(p["input_ids"].numel() for p in inputs["packs"])
-        return 4 * backbone * tokens + 4 * head * sum(p["targets"].numel() for p in inputs["packs"])
+        tokens = sum(packed["input_ids"].numel() for packed in inputs["packs"])
+        flops = 4 * backbone * tokens + 4 * head * sum(packed["targets"].numel() for packed in inputs["packs"])
+        self._spent["tokens"] += tokens
+        self._spent["flops"] += flops
+        return flops
 
 
 class _Alone:

@@ -103,7 +103,9 @@ def _attention_forward(original: Any) -> Any:
         query, key = _Rotate.apply(rows[0], cos, sin), _Rotate.apply(rows[1], cos, sin)  # (1, t, heads, head_dim)
         output, _ = packed_attention(
             self,
-            *(value.transpose(1, 2) for value in (query, key, rows[2])),
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            rows[2].transpose(1, 2),
             None,
             segments=segments,
             scaling=self.scaling,
@@ -154,7 +156,8 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return _rotated(gradients[0], *ctx.saved_tensors, -1.0), None, None  # a rotation's transpose turns back
+        cos, sin = ctx.saved_tensors
+        return _rotated(gradients[0], cos, sin, -1.0), None, None  # a rotation's transpose turns back
 
 
 def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, sign: float) -> torch.Tensor:

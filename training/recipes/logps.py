@@ -43,10 +43,9 @@ class _TokenScores(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         k, (v, d) = len(targets), weight.shape
-        new = {"device": hidden.device, "dtype": torch.float32}
-        log_probs, entropy, mean_logits = (torch.zeros(k, **new) for _ in range(3))  # type: ignore[arg-type]
+        log_probs, entropy, mean_logits = (torch.zeros(k, device=hidden.device, dtype=torch.float32) for _ in range(3))
         is_top1 = torch.zeros(k, device=hidden.device, dtype=torch.bool)
-        u = torch.empty(k, d, **new)  # type: ignore[call-overload]
+        u = torch.empty(k, d, device=hidden.device, dtype=torch.float32)
         mean_weight = weight.float().mean(0)  # (d,): the mean logit is a product with the mean row
         mean_bias = 0.0 if bias is None else float(bias.float().mean())
         with torch.autocast(hidden.device.type, enabled=False):
