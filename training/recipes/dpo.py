@@ -6,9 +6,13 @@ The files of RUN_DIR are described in rundir.py. With `parent_adapter` (the SFT 
 adapter, and the reference is a frozen copy of it that TRL makes under the name `ref`; without, a fresh adapter is
 trained, and the reference is the base model. Either way the policy begins at its reference, which `proofs.gate` proves
 before the first update.
+
+With `fast` (the default) fast_dpo.py computes each prompt and the reference once; the result is TRL's. Where it can't,
+TRL trains as it comes, and result.json says why.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,10 @@ from training.recipes.rundir import (
 )
 
 
+def adapter_of(parent: Path | None) -> str | None:
+    return weights_sha256(parent) if parent else None
+
+
 def main(run_dir: Path, events: Events) -> dict[str, Any]:
     """Train; returns what goes into result.json."""
     config = read_config(run_dir, "dpo")
@@ -37,7 +45,7 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
     from peft import LoraConfig, PeftModel
     from trl import DPOConfig, DPOTrainer
 
-    from training.recipes import loop, proofs
+    from training.recipes import fast_dpo, loop, proofs
 
     hyperparameters = config["hyperparameters"]
     model, tokenizer, identity = loop.load_base(config)
@@ -65,8 +73,12 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
     rows, train_report = proofs.measure(tokenizer, rows, answers, hyperparameters["max_length"], "train")
     eval_rows, eval_report = proofs.measure(tokenizer, eval_rows, answers, hyperparameters["max_length"], "eval")
 
+    reason = "" if hyperparameters["fast"] else "turned off (fast: false)"
+    reason = reason or fast_dpo.unsupported(model)
+    fast: dict[str, Any] = {"used": not reason, "reason": reason or None}
+    make = partial(fast_dpo.FastDPOTrainer, token_budget=hyperparameters["token_budget"]) if not reason else DPOTrainer
     progress = loop.Progress(events)
-    trainer: Any = DPOTrainer(
+    trainer: Any = make(
         model=model,  # and no ref_model: TRL copies `default` to a frozen `ref`, or turns a fresh adapter off
         args=DPOConfig(
             beta=hyperparameters["beta"],
@@ -81,6 +93,11 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
         peft_config=None if parent else loop.lora_config(hyperparameters, model),
         callbacks=[progress],
     )
+    if fast["used"]:
+        fast["shared_prompts"] = trainer.prefixes()
+    if fast["used"] and "gradient_checkpointing" not in config["given"]:
+        fast |= trainer.choose_checkpointing()
+        hyperparameters["gradient_checkpointing"] = fast["gradient_checkpointing"]
     loop.evaluate_apart(trainer)
     for name, module in trainer.model.named_modules():
         if name.endswith(".lora_dropout.ref"):
@@ -92,6 +109,10 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
     before: dict[str, Any] = loop.measured_before(run_dir)
     if not before:
         step0 = proofs.gate(trainer, hyperparameters["loss_type"], hyperparameters["beta"], model.dtype)
+    if fast["used"]:  # after the gate, which asks the reference itself
+        events.status("measuring", "Computing the reference's log-probabilities.")
+        fast["reference"] = trainer.cache_reference(run_dir, identity | {"adapter_sha256": adapter_of(parent)})
+    if not before:
         if eval_rows:
             events.status("evaluating", "Evaluating before training.")
             trainer.evaluate()
@@ -99,6 +120,9 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
         write_json(run_dir / "before.json", before)
 
     outcome = loop.train(trainer, run_dir, config, events, progress)
+    if fast["used"] and outcome["train_runtime"]:
+        fast["roofline"] = trainer.roofline(outcome["train_runtime"])
+        events.write("log", metrics={f"roofline/{name}": value for name, value in fast["roofline"].items()})
     after = loop.evaluate_last(trainer, events, progress) if eval_rows else None
     events.status("saving", "Saving the adapter.")
     proof = weights.proof(trainer.model) | {
@@ -113,12 +137,13 @@ def main(run_dir: Path, events: Events) -> dict[str, Any]:
         "seed": config["seed"],
         **identity,
         "parent_adapter": str(parent) if parent else None,
-        "parent_adapter_sha256": weights_sha256(parent) if parent else None,
+        "parent_adapter_sha256": adapter_of(parent),
         "adapter_path": "adapter",
         "adapter_sha256": adapter_sha256,
         "hyperparameters": hyperparameters,
         "ignored_hyperparameters": ignored,
         "rows": {"train": train_report, "eval": eval_report},
+        "fast": fast,
         **outcome,
         "metrics": progress.log,
         "eval_before": before["eval"],

@@ -31,6 +31,8 @@ Comes out
                     max_steps is 0 until it is known. A number that is not finite is null. A line that does not parse
                     was torn by a crash: skip it.
     checkpoints/    checkpoint-N/, complete once its complete.json is there and the sizes in it match
+    reference-KEY.npz  (dpo, fast) the reference's log-probabilities, (pairs,) `chosen` and `rejected`; reused by runs
+                    beside this one with the same rows, base, adapter and template
     before.json     what was measured before the first update, kept for a resumed run
     adapter/        adapter_config.json, adapter_model.safetensors
     result.json     last of all, by rename: success
@@ -42,6 +44,11 @@ Comes out
                     rows         {"train": R, "eval": R}, R = read, kept, truncated (0), dropped {"too_long": n},
                                  dropped_rows {"too_long": [row from 0, ...]}, max_length,
                                  tokens {min, median, p95, max, total} or null
+                    fast         (dpo) used, reason (why not, or null); where used: shared_prompts {whole, part, none},
+                                 reference {"train": {pairs, reused}, "eval": ...}, and where it was left to the recipe
+                                 gradient_checkpointing, with activation_bytes and free_bytes that decided it;
+                                 roofline {tokens_per_second, flops_per_second (needed ones), of_peak_percent (of a bare
+                                 matrix product), reference_seconds}, also a last log event as roofline/...
                     metrics      the last of each logged metric
                     eval_before, eval_after   eval metrics, null without eval rows
                     proof        adapter_tensors, adapter_tensors_moved, lora_b_tensors, lora_b_moved,
