@@ -39,4 +39,4 @@ const reachable = () => document.querySelectorAll(".table-wrap, pre").forEach((b
 });
 reachable();
 window.addEventListener("resize", reachable);
-document.addEventListener("htmx:afterSettle", reachable);
+document.addEventListener("htmx:afterSwap", reachable);

@@ -123,6 +123,7 @@ def full_study(lena: User, anna: User, ben: User, tmp_path: Any) -> tuple[Study,
         "annotations:case:pk": train[0].pk,
         "annotations:generation:pk": generation.pk,
         "annotations:judge_revise:pk": own.pk,
+        "annotations:harm_acknowledge:pk": harm["id"],
         "annotations:harm_report?": f"?assignment={own.pk}",
         "annotations:adjudication_item:position": first.items.all()[1].position,
         "annotations:judge_feedback:public_id": qualifying.public_id,
@@ -187,7 +188,7 @@ def test_axe_finds_nothing_on_any_page(live_server, browser, lena, anna, ben, ad
             for name, path in pages.items():
                 if person in (adam, None) and name in opened and title == LOOKS[0][0]:
                     continue
-                page.goto(live_server.url + path)
+                page.goto(live_server.url + path, wait_until="networkidle")
                 wrong += [f"{name} for {person} ({title}): {what}" for what in complaints(page)]
             page.context.close()
         opened |= set(pages)
