@@ -251,7 +251,7 @@ def _covariance(data: _Data, theta: FloatArray, clusters: IntArray | None) -> Fl
     information = (information + information.T) / 2
     if np.linalg.eigvalsh(information)[0] <= 1e-8 * len(data.y):
         return None
-    inverse: FloatArray = np.linalg.inv(information)
+    inverse = np.asarray(np.linalg.inv(information), dtype=np.float64)
     if clusters is None:
         return inverse
     _, of_case = np.unique(data.case, return_index=True)
