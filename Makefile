@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup setup-dev demo test test-real test-postgres check bench screenshots browser clean
+.PHONY: setup setup-dev demo test test-real test-postgres check bench bench-stats validate-stats screenshots browser clean
 
 # Stamps: pip runs again only when a requirements file changed.
 $(VENV)/.base: requirements.txt
@@ -55,6 +55,14 @@ check: setup-dev
 bench: setup-dev
 	$(BIN)/python -m benchmarks.rating
 	$(BIN)/python -m benchmarks.generation
+
+# The resampled statistics against the plain loops over the libraries.
+bench-stats: setup-dev
+	$(BIN)/python -m benchmarks.stats
+
+# Coverage of every interval and type I error of every test, by simulation; ARGS=--quick for a first look.
+validate-stats: setup-dev
+	$(BIN)/python -m benchmarks.validate_stats --write docs/statistics.md $(ARGS)
 
 screenshots: setup-dev browser
 	$(BIN)/python -m docs.screenshots

@@ -25,7 +25,9 @@ RESAMPLES = 10_000
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--loops", type=int, default=20, help="resamples on which the plain loop is measured, five times")
+    parser.add_argument(
+        "--loops", type=int, default=20, help="resamples on which the plain loop is measured, five times"
+    )
     loops = parser.parse_args().loops
     print(f"{'':34}{'here':>10}{'plain loop':>13}{'ratio':>9}   target")
     met = [
