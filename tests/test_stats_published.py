@@ -98,7 +98,8 @@ def test_friedman_of_nag():
 
 # Agresti 2002, Categorical Data Analysis, p. 437: American League East 1987, wins at home and away of each pair
 BASEBALL = """Milwaukee Detroit 4 3|Milwaukee Toronto 4 2|Milwaukee NewYork 4 3|Milwaukee Boston 6 1
-|Milwaukee Cleveland 4 2|Milwaukee Baltimore 6 0|Detroit Milwaukee 3 3|Detroit Toronto 4 2|Detroit NewYork 4 3|Detroit Boston 6 0
+|Milwaukee Cleveland 4 2|Milwaukee Baltimore 6 0|Detroit Milwaukee 3 3|Detroit Toronto 4 2|Detroit NewYork 4 3
+|Detroit Boston 6 0
 |Detroit Cleveland 6 1|Detroit Baltimore 4 3|Toronto Milwaukee 2 5|Toronto Detroit 4 3|Toronto NewYork 2 4
 |Toronto Boston 4 3|Toronto Cleveland 4 2|Toronto Baltimore 6 0|NewYork Milwaukee 3 3|NewYork Detroit 5 1
 |NewYork Toronto 2 5|NewYork Boston 4 3|NewYork Cleveland 4 2|NewYork Baltimore 6 1|Boston Milwaukee 5 1
