@@ -22,7 +22,8 @@ from stats.results import Estimate, TestResult
 NA = None
 MODULES = [
     "results", "intake", "resampling", "coincidence", "agreement", "intraclass", "classification", "paired",
-    "signed_rank", "many", "preference", "bradley_terry", "multiplicity", "power",
+    "signed_rank", "many", "preference", "bradley_terry", "multiplicity", "power", "discordant", "change",
+    "reliability", "ordinal",
 ]  # fmt: skip
 
 # Krippendorff 2011, Computing Krippendorff's alpha-reliability, example C: 4 observers, 12 units

@@ -136,6 +136,25 @@ def test_tangos_equivalence_agrees_with_its_interval():
         discordant.tango_equivalence(a, b, 0)
 
 
+def test_correctness_within_a_margin_is_tangos_test_also_from_the_general_function():
+    a, b = [1, 1, 0, 1] * 20, [1, 1, 0, 0] + [1, 1, 0, 1] * 19
+    assert paired.equivalence(a, b, 0.1) == discordant.tango_equivalence(a, b, 0.1)
+    assert "t tests" in paired.equivalence([0.5, *a[1:]], b, 0.1).method
+
+
+def test_a_clustered_proportion_has_wilsons_interval_on_fewer_cases():
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.random(200) < 0.7, 4).astype(float)  # patients whose four cases are copies
+    clustered, patients = paired.proportion(values, np.repeat(np.arange(200), 4)), paired.wilson(values.sum() / 4, 200)
+    assert clustered.value == patients.value
+    assert (clustered.low, clustered.high) == pytest.approx((patients.low, patients.high), abs=0.001)
+    alone, plain = paired.proportion(values[:40], range(40)), paired.proportion(values[:40])
+    assert alone.low <= plain.low  # the t quantile is wider, and the design effect never under 1
+    even = paired.proportion([0, 1] * 10, np.repeat(np.arange(10), 2))  # every patient the same: no spread to see
+    assert even.high - even.low > 0.3
+    assert "one cluster" in paired.proportion([0, 1], ["p", "p"]).note
+
+
 tables = st.tuples(*[st.integers(0, 12)] * 4).filter(lambda t: sum(t) > 0)
 
 
