@@ -212,6 +212,11 @@ def test_wilcoxon_equals_scipy_for_many_cases():
     assert paired.wilcoxon_signed_rank(a, b, n_resamples=100).p_value == pytest.approx(expected)
 
 
+def test_few_non_zero_differences_are_a_warning():
+    d = [0] * 30 + [1, 1, -1, 2, 1]
+    assert "only 5 differences are not zero" in paired.wilcoxon_signed_rank(np.zeros(35), d, n_resamples=50).note
+
+
 def test_means_that_differ_by_rounding_only_are_zero():
     a = [(0.1 + 0.2), 1.0, 2.0]
     assert paired.wilcoxon_signed_rank(a, [0.3, 1.5, 2.5], n_resamples=50).note.startswith(
