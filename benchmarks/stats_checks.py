@@ -35,6 +35,11 @@ class Check:
     weight: float = 1.0  # of the number of studies: slow fits get fewer
 
     @property
+    def studies(self) -> float:
+        """Tests need more studies than intervals for the same certainty, and are cheap where P has a closed form."""
+        return self.weight * (1 if self.kind == "coverage" else 4 if self.n_resamples < 500 else 2)
+
+    @property
     def n_resamples(self) -> int:
         """A P value that no resampling made needs none of the effect's interval."""
         plain = self.kind == "type I" and self.method.startswith(EXACT_P)
