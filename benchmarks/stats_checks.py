@@ -268,4 +268,4 @@ def model_checks() -> Iterator[Check]:
                 fit = ordinal.ordinal_mixed(rated.ravel(), np.repeat(np.arange(n), 2), fixed, patients)
                 return fit.effects["arm"]
 
-            yield Check(kind, "ordinal mixed model, arm", shape, effect, shift, weight=0.1)
+            yield Check(kind, "ordinal mixed model, arm", shape, effect, shift, weight=0.3)

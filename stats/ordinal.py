@@ -81,9 +81,10 @@ def ordinal_mixed(
 
     ratings: (n,) numbers, higher is better, categories those seen. fixed: name -> (n,) numbers, or labels, of which the
     first in sorted order is the reference. A row with anything missing is left out. Intervals and P: Wald, from the
-    observed information; with clusters (patients above the cases) from the sandwich of the clusters' scores. sd: its
-    interval on the log scale. Undefined: one category, fixed effects that cannot be told apart, no maximum (a level
-    with only lowest or highest ratings). A sensitivity analysis: it assumes proportional odds and a normal case effect.
+    observed information; with clusters (patients above the cases) from the sandwich of the clusters' scores, with the
+    t quantile of clusters - 1. sd: its interval on the log scale. Undefined: one category, fixed effects that cannot
+    be told apart, no maximum (a level with only lowest or highest ratings). A sensitivity analysis: it assumes
+    proportional odds and a normal case effect.
 
     >>> ratings, cases = [1, 2, 2, 3, 2, 1, 2, 2, 3, 3, 1, 3], [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
     >>> fit = ordinal_mixed(ratings, cases, {"arm": ["base", "dpo"] * 6})
@@ -117,10 +118,12 @@ def ordinal_mixed(
         return _undefined(
             names, join_notes("the likelihood has no maximum: an effect is without bound", note), data.n_cases
         )
-    covariance = _covariance(data, theta, None if above is None else above[keep])
+    owner = None if above is None else np.unique(above[keep], return_inverse=True)[1].reshape(-1)
+    covariance = _covariance(data, theta, owner)
     if covariance is None:
         return _undefined(names, join_notes("the likelihood is flat at its maximum", note), data.n_cases)
-    return _result(data, theta, covariance, names, levels, x_mean, above is not None, confidence, note)
+    n_clusters = 0 if owner is None else int(owner.max()) + 1
+    return _result(data, theta, covariance, names, levels, x_mean, n_clusters, confidence, note)
 
 
 def _columns(name: str, values: Sequence[Any] | npt.NDArray[Any], n: int) -> tuple[list[str], FloatArray]:
@@ -255,10 +258,9 @@ def _covariance(data: _Data, theta: FloatArray, clusters: IntArray | None) -> Fl
     if clusters is None:
         return inverse
     _, of_case = np.unique(data.case, return_index=True)
-    _, owner = np.unique(clusters[of_case], return_inverse=True)
-    n = int(owner.max()) + 1
+    n = int(clusters.max()) + 1
     scores = np.zeros((n, len(theta)))
-    np.add.at(scores, owner.reshape(-1), _scores(data, theta)[1])
+    np.add.at(scores, clusters[of_case], _scores(data, theta)[1])
     return np.asarray(inverse @ (scores.T @ scores) @ inverse * n / max(n - 1, 1))
 
 
@@ -269,13 +271,15 @@ def _result(
     names: list[str],
     levels: FloatArray,
     x_mean: FloatArray,
-    sandwich: bool,
+    n_clusters: int,
     confidence: float,
     note: str,
 ) -> OrdinalMixed:
-    j, n, z = data.n_levels - 1, len(data.y), float(stats.norm.ppf(0.5 + confidence / 2))
+    j, n = data.n_levels - 1, len(data.y)
+    law = stats.t(n_clusters - 1) if n_clusters > 1 else stats.norm  # few clusters leave the sandwich too small
+    z = float(law.ppf(0.5 + confidence / 2))
     how = "Laplace" if len(data.nodes) == 1 else f"{len(data.nodes)} adaptive Gauss-Hermite points"
-    method = f"cumulative logit, random case effect; {how}; Wald, {'cluster sandwich' if sandwich else 'information'}"
+    method = f"cumulative logit, random case effect; {how}; Wald, {'cluster sandwich' if n_clusters else 'information'}"
     # x was centred for the search: thresholds are moved back, by theta + mean . beta
     back = np.eye(len(theta))
     back[:j, j:-1] = x_mean
@@ -284,15 +288,16 @@ def _result(
     effects = {}
     for i, name in enumerate(names, start=j):
         ratio = values[i] / spread[i]
-        p = 2 * float(stats.norm.sf(abs(ratio)))
+        p = 2 * float(law.sf(abs(ratio)))
         effects[name] = TestResult(float(ratio), p, float(values[i]), float(low[i]), float(high[i]), n, method)
     thresholds = {
         f"{levels[i]:g}|{levels[i + 1]:g}": Estimate(float(values[i]), float(low[i]), float(high[i]), n, method)
         for i in range(j)
     }
-    sd, factor = float(theta[-1]), float(np.exp(z * spread[-1] / max(theta[-1], 1e-12)))
-    spread_note = "" if sd > 0.01 else "no spread between cases beyond chance: no interval"
-    bounds = (NAN, NAN) if spread_note else (sd / factor, sd * factor)
+    sd, bounds, spread_note = float(theta[-1]), (NAN, NAN), "no spread between cases beyond chance: no interval"
+    if sd > 0.01:
+        factor = float(np.exp(min(z * spread[-1] / sd, 300.0)))
+        bounds, spread_note = (sd / factor, sd * factor), ""
     likelihood = float(_scores(data, theta)[0].sum())
     return OrdinalMixed(
         effects,

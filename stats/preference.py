@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,8 +56,8 @@ def win_odds(
 ) -> Estimate:
     """(wins + ties / 2) / (losses + ties / 2) = w / (1 - w) with w the win rate, and w's interval carried over.
 
-    outcomes as in `win_rate`. Range 0 to infinity, 1 is no preference. Where nothing was lost or tied the odds have no
-    upper bound: nan, with the lower bound. Test of odds 1: `sign_flip`.
+    outcomes as in `win_rate`. Range 0 to infinity, 1 is no preference. Where nothing was lost or tied the odds are nan,
+    and an upper bound that resampling does not find is infinite. Test of odds 1: `sign_flip`.
 
     Source: Dong et al. 2020, Stat Biopharm Res 12:99.
 
@@ -64,8 +65,11 @@ def win_odds(
     2.3333
     """
     rate = win_rate(outcomes, clusters, n_resamples, confidence, seed)
-    value, low, high = (w / (1 - w) if w < 1 else NAN for w in (rate.value, rate.low, rate.high))
-    note = join_notes(rate.note, "nothing lost or tied: the odds have no upper bound" if rate.value == 1 else "")
+    value, low, high = (w / (1 - w) if w != 1 else math.inf for w in (rate.value, rate.low, rate.high))
+    if rate.value == 1:
+        value, note = NAN, join_notes(rate.note, "nothing lost or tied: the odds have no upper bound")
+    else:
+        note = join_notes(rate.note, "the odds have no upper bound" if high == math.inf else "")
     return Estimate(value, low, high, rate.n, rate.method.replace("win rate", "win odds", 1), note)
 
 

@@ -111,6 +111,9 @@ def test_win_odds_carry_the_win_rate_over():
     assert math.isnan(perfect.value)
     assert perfect.low > 1
     assert "no upper bound" in perfect.note
+    nearly = preference.win_odds([1] * 11 + [0])
+    assert (nearly.value, nearly.high) == (pytest.approx(11), math.inf)
+    assert nearly.to_dict()["high"] is None
 
 
 def test_tangos_bounds_solve_his_equation_and_its_ends():
