@@ -108,7 +108,7 @@ def krippendorff_alpha(
     return Estimate(value, low, high, len(used), f"{name}; {how}", note)
 
 
-def _rare_note(codes: IntArray, categories: npt.NDArray[Any]) -> str:
+def _rare_note(codes: IntArray, categories: Sequence[Any] | npt.NDArray[Any]) -> str:
     """Where nearly every judgement is one category, the few items that hold another decide the coefficient."""
     counts = np.bincount(codes[codes >= 0], minlength=max(len(categories), 1))
     top = int(counts.argmax())
@@ -271,6 +271,7 @@ def _chance_corrected(
         note=join_notes(
             dropped(int((judged == 0).sum()), "not judged"),
             f"{single} judged once: used for the category shares only" if single else "",
+            _rare_note(codes[judged > 0], weights) if name == "Fleiss' kappa" and (judged > 0).any() else "",
         ),
         coefficient=True,
     )

@@ -146,6 +146,8 @@ def mean(
 ) -> Estimate:
     """Mean of values (n,): t interval, or cluster bootstrap with clusters. nan without a value.
 
+    Where n is under 25 times the squared skewness (Cochran's rule) the note warns of the t interval.
+
     >>> round(mean([4, 5, 3, 4]).low, 3)
     2.701
     """
@@ -174,7 +176,9 @@ def _mean_interval(
     if np.ptp(x) == 0:
         return NAN, NAN, "t interval", "no variation: no interval"
     half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return float(x.mean()) - half, float(x.mean()) + half, "t interval", ""
+    skewness = float(stats.skew(x))  # Cochran's rule; Sugden, Smith & Jones 2000, J R Stat Soc B 62:787
+    why = f"skewness {skewness:.1f}: the interval may cover too little" if len(x) < 25 * skewness**2 else ""
+    return float(x.mean()) - half, float(x.mean()) + half, "t interval", why
 
 
 def _pairs(
@@ -318,7 +322,7 @@ def mean_difference(
         return TestResult(NAN, NAN, effect, low, high, n, "paired t test", join_notes(note, why, "no test"))
     test = stats.ttest_1samp(d, 0.0)
     statistic, p = float(test.statistic), float(test.pvalue)
-    return TestResult(statistic, p, effect, low, high, n, f"paired t test; {interval}", note)
+    return TestResult(statistic, p, effect, low, high, n, f"paired t test; {interval}", join_notes(note, why))
 
 
 def equivalence(
