@@ -82,13 +82,13 @@ def verdict(check: Check, row: Row) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="80 studies an interval instead of 800")
+    parser.add_argument("--quick", action="store_true", help="40 studies an interval instead of 800")
     parser.add_argument("--studies", type=int, default=0, help="an interval; tests get two to four times as many")
     parser.add_argument("--only", default="", help="methods whose name holds this text")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write", type=Path, help="a page whose marked table is replaced")
     options = parser.parse_args()
-    studies = options.studies or (80 if options.quick else 800)
+    studies = options.studies or (40 if options.quick else 800)
     rows = list(checks())
     chosen = [i for i, check in enumerate(rows) if options.only.lower() in check.method.lower()]
     start = time.perf_counter()
