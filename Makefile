@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup setup-dev demo test test-real test-postgres check bench bench-training screenshots browser clean
+.PHONY: setup setup-dev demo test test-real test-postgres check bench bench-training bench-stats validate-stats \
+	screenshots browser clean
 
 # Stamps: pip runs again only when a requirements file changed.
 $(VENV)/.base: requirements.txt
@@ -59,6 +60,15 @@ bench: setup-dev
 # DPO against TRL; about a quarter of an hour on a machine that does nothing else.
 bench-training: setup-dev
 	$(BIN)/python -m benchmarks.training
+
+# The resampled statistics against the plain loops over the libraries.
+bench-stats: setup-dev
+	$(BIN)/python -m benchmarks.stats
+
+# Coverage of every interval and type I error of every test, by simulation. ARGS=--quick for a first look,
+# ARGS="--write docs/statistics.md" for the table of that page.
+validate-stats: setup-dev
+	$(BIN)/python -m benchmarks.validate_stats $(ARGS)
 
 screenshots: setup-dev browser
 	$(BIN)/python -m docs.screenshots

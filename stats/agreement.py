@@ -1,9 +1,9 @@
 """Agreement between annotators: how far the judgements of one case coincide, most of it beyond chance.
 
 All functions take ratings (n_items, n_annotators), nan or None where an annotator did not judge, and return an
-Estimate whose interval resamples items (or clusters of items, usually patients), never annotators or pairs of
-judgements: duplicated annotators agree with themselves, and pairs of one item are not independent. Inference is
-therefore conditional on these annotators.
+Estimate whose interval resamples, or leaves out, items (or clusters of items, usually patients), never annotators or
+pairs of judgements: duplicated annotators agree with themselves, and pairs of one item are not independent. Inference
+is therefore conditional on these annotators.
 """
 
 from __future__ import annotations
@@ -29,11 +29,8 @@ from stats.intraclass import FORMS as ICC_FORMS
 from stats.intraclass import icc
 from stats.resampling import (
     Units,
-    bootstrap,
     bootstrap_estimate,
-    bootstrap_method,
-    few_note,
-    percentile,
+    coefficient_interval,
 )
 from stats.results import NAN, Estimate, join_notes
 
@@ -52,6 +49,7 @@ Clusters = Sequence[Any] | npt.NDArray[Any] | None
 NO_PAIRS = "no case has two judgements"
 NO_VARIATION = "no variation: every judgement is the same category, so chance agreement is complete"
 WEIGHTS = (None, "linear", "quadratic")
+CEILING, ENOUGH_OTHERS = 0.75, 40  # where validate_stats finds intervals that cover under 90 %
 
 
 def krippendorff_alpha(
@@ -68,7 +66,8 @@ def krippendorff_alpha(
     values). Range: 1 is perfect, 0 is chance, negative is systematic disagreement. Items with fewer than two
     judgements cannot disagree and are left out. No variation at all gives nan: there is nothing to be reliable about.
     The point value equals that of the `krippendorff` package. Interval: items, or clusters, are drawn with
-    replacement and alpha is recomputed whole, its ordinal metric included.
+    replacement and alpha is recomputed whole, its ordinal metric included; under 100 of them, one is left out at a time
+    (jackknife, t interval on Fisher's z).
 
     Source: Krippendorff 2011; bootstrap over units as in Zapf et al. 2016, BMC Med Res Methodol 16:93.
 
@@ -104,9 +103,20 @@ def krippendorff_alpha(
         clusters = np.unique(clusters[used], return_inverse=True)[1].reshape(-1)
         rows = cluster_rows(rows, owner, clusters)
         units = Units(rows, np.ones(rows.shape[0], dtype=np.int64))
-    low, high, why = percentile(bootstrap(units, alpha, n_resamples, seed), confidence, units.n)
-    method = f"{name}; {bootstrap_method(clusters, n_resamples)}"
-    return Estimate(value, low, high, len(used), method, join_notes(note, why, few_note(units.n, clusters)))
+    low, high, how, why = coefficient_interval(units, alpha, value, clusters, n_resamples, confidence, seed)
+    note = join_notes(note, why, _rare_note(codes[used], categories))
+    return Estimate(value, low, high, len(used), f"{name}; {how}", note)
+
+
+def _rare_note(codes: IntArray, categories: Sequence[Any] | npt.NDArray[Any]) -> str:
+    """Where nearly every judgement is one category, the few items that hold another decide the coefficient."""
+    counts = np.bincount(codes[codes >= 0], minlength=max(len(categories), 1))
+    top = int(counts.argmax())
+    share = counts[top] / max(counts.sum(), 1)
+    others = int(((codes >= 0) & (codes != top)).any(axis=1).sum())
+    if share < CEILING or others >= ENOUGH_OTHERS:
+        return ""
+    return f"{share:.0%} of the judgements are one category: the interval may cover under 90 % (and see Gwet's AC1)"
 
 
 def percent_agreement(
@@ -214,7 +224,9 @@ def cohen_kappa(
         n_resamples=n_resamples,
         confidence=confidence,
         seed=seed,
-        note=dropped(int((~keep).sum()), "not judged by both"),
+        note=join_notes(
+            dropped(int((~keep).sum()), "not judged by both"), _rare_note(codes[keep], categories) if keep.any() else ""
+        ),
     )
 
 
@@ -259,7 +271,9 @@ def _chance_corrected(
         note=join_notes(
             dropped(int((judged == 0).sum()), "not judged"),
             f"{single} judged once: used for the category shares only" if single else "",
+            _rare_note(codes[judged > 0], weights) if name == "Fleiss' kappa" and (judged > 0).any() else "",
         ),
+        coefficient=True,
     )
 
 

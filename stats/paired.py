@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from stats.discordant import tango_equivalence
 from stats.intake import (
     FloatArray,
     IntArray,
@@ -27,7 +28,7 @@ from stats.intake import (
     same_length,
 )
 from stats.many import cochran_q, friedman
-from stats.resampling import bootstrap_interval, bootstrap_method, mean_sign_flip
+from stats.resampling import bootstrap_interval, bootstrap_method, by_cluster, few_note, mean_sign_flip
 from stats.results import NAN, Estimate, TestResult, join_notes
 from stats.signed_rank import wilcoxon_signed_rank
 
@@ -110,10 +111,14 @@ def proportion(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Share of ones among correct (n,), 0, 1 or missing: Wilson interval, or cluster bootstrap with clusters.
+    """Share of ones among correct (n,), 0, 1 or missing: Wilson interval, with clusters on the effective n.
 
-    Where every value is the same, resampling cannot see any spread: the interval is then Wilson's with the clusters
-    as its n, which is wide but honest.
+    Effective n: the cases over the design effect (never under 1), which is the jackknife variance over clusters divided
+    by p (1 - p) / n; with the t quantile of clusters - 1. Where every value is the same there is no spread to see, and
+    the clusters are taken as the n, which is wide but honest. Nothing is resampled: seed and n_resamples are not used.
+
+    Source: A note on Wilson coverage intervals for proportions estimated from complex samples, Survey Methodology 2017,
+    43(2).
 
     >>> proportion([1, 0, 1, 1]).value
     0.75
@@ -133,9 +138,27 @@ def proportion(
         bounds = wilson(n_clusters if successes else 0, n_clusters, confidence)
         why = "no variation: the interval takes each cluster as one case"
         return Estimate(successes / n, bounds.low, bounds.high, n, bounds.method, join_notes(note, why))
-    low, high, why = bootstrap_interval(_mean_rows(values), _mean_of, groups, n_resamples, confidence, seed)
-    method = f"proportion; {bootstrap_method(groups, n_resamples)}"
-    return Estimate(successes / n, low, high, n, method, join_notes(note, why))
+    low, high, why = _clustered_wilson(values, groups, confidence)
+    return Estimate(
+        successes / n, low, high, n, "proportion; Wilson interval, effective n by cluster", join_notes(note, why)
+    )
+
+
+def _clustered_wilson(values: FloatArray, groups: IntArray, confidence: float) -> tuple[float, float, str]:
+    """Low, high and note; values neither all 0 nor all 1."""
+    check_confidence(confidence)
+    sums = np.asarray(by_cluster(_mean_rows(values), groups))
+    n_clusters, n, p = len(sums), len(values), float(values.mean())
+    if n_clusters < 2:
+        return NAN, NAN, "one cluster: no interval"
+    without = _mean_of(sums.sum(axis=0) - sums)
+    variance = (n_clusters - 1) / n_clusters * ((without - without.mean()) ** 2).sum()
+    effective = n / max(1.0, variance * n / (p * (1 - p)))
+    t = float(stats.t.ppf(0.5 + confidence / 2, n_clusters - 1))
+    spread = t**2 / effective
+    centre, half = p + spread / 2, t * np.sqrt(p * (1 - p) / effective + spread / (4 * effective))
+    few = few_note(n_clusters, groups).replace("bootstrap ", "")
+    return float((centre - half) / (1 + spread)), float((centre + half) / (1 + spread)), few
 
 
 def mean(
@@ -146,6 +169,8 @@ def mean(
     seed: int = 0,
 ) -> Estimate:
     """Mean of values (n,): t interval, or cluster bootstrap with clusters. nan without a value.
+
+    Where n is under 25 times the squared skewness (Cochran's rule) the note warns of the t interval.
 
     >>> round(mean([4, 5, 3, 4]).low, 3)
     2.701
@@ -175,7 +200,9 @@ def _mean_interval(
     if np.ptp(x) == 0:
         return NAN, NAN, "t interval", "no variation: no interval"
     half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return float(x.mean()) - half, float(x.mean()) + half, "t interval", ""
+    skewness = float(stats.skew(x))  # Cochran's rule; Sugden, Smith & Jones 2000, J R Stat Soc B 62:787
+    why = f"skewness {skewness:.1f}: the interval may cover too little" if len(x) < 25 * skewness**2 else ""
+    return float(x.mean()) - half, float(x.mean()) + half, "t interval", why
 
 
 def _pairs(
@@ -319,7 +346,7 @@ def mean_difference(
         return TestResult(NAN, NAN, effect, low, high, n, "paired t test", join_notes(note, why, "no test"))
     test = stats.ttest_1samp(d, 0.0)
     statistic, p = float(test.statistic), float(test.pvalue)
-    return TestResult(statistic, p, effect, low, high, n, f"paired t test; {interval}", note)
+    return TestResult(statistic, p, effect, low, high, n, f"paired t test; {interval}", join_notes(note, why))
 
 
 def equivalence(
@@ -337,7 +364,8 @@ def equivalence(
     P is the larger of the two one-sided P values, at level 1 - confidence each (5 %); the interval has the confidence
     that goes with it (90 %), so P < 0.05 and an interval within the margin say the same. t tests, or with clusters
     sign flips of the differences shifted by the margin, by cluster, and a cluster bootstrap interval. `statistic` is
-    the t nearer to 0 (with clusters, the distance of the mean from the nearer margin).
+    the t nearer to 0 (with clusters, the distance of the mean from the nearer margin). Values that are all 0 or 1 get
+    Tango's score test instead of t, which rejects too often where arms seldom differ (`discordant.tango_equivalence`).
 
     Source: Schuirmann 1987, J Pharmacokinet Biopharm 15:657; Lakens 2017, Soc Psychol Personal Sci 8:355.
 
@@ -353,6 +381,8 @@ def equivalence(
     d, n = _differences(first, second), len(first)
     if n == 0:
         return TestResult.undefined(name, join_notes(NO_PAIRS, note))
+    if groups is None and margin < 1 and bool(np.isin([first, second], (0.0, 1.0)).all()):
+        return tango_equivalence(a, b, margin, non_inferiority, confidence)
     low, high, interval, why = _mean_interval(d, groups, n_resamples, 2 * confidence - 1, seed)
     effect, note, interval = float(d.mean()), join_notes(note, why), f"{100 * (2 * confidence - 1):g} % {interval}"
     shifted = [d + margin] if non_inferiority else [d + margin, margin - d]  # each should have a mean above 0

@@ -25,6 +25,7 @@ from stats.results import NAN, Estimate, join_notes
 Statistic = Callable[[FloatArray], FloatArray]  # sums (n_resamples, k) -> (n_resamples,)
 
 CHUNK = 4_000_000  # numbers held at a time; bounds memory at some hundred MB
+SMALL = 100  # under so many independent units a coefficient gets the jackknife's interval (validate_stats says why)
 FEW = 30  # under so many independent units a percentile interval is marked as too narrow
 TOLERANCE = 1e-9  # a permuted statistic this near to the observed one counts as equal to it
 
@@ -124,6 +125,47 @@ def bootstrap_method(clusters: IntArray | None, n_resamples: int) -> str:
     return f"{'case' if clusters is None else 'cluster'} bootstrap, expanded percentile, {n_resamples:,} resamples"
 
 
+def jackknife_z(units: Units, statistic: Statistic, value: float, confidence: float) -> tuple[float, float] | None:
+    """t interval on Fisher's z = artanh of a coefficient that is at most 1, by leaving out one unit at a time.
+
+    None where leaving out a unit leaves the coefficient undefined: it would hide the most influential units.
+    """
+    n = units.n
+    rows = units.rows.toarray() if sparse.issparse(units.rows) else units.rows
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without = statistic(units.total[None, :] - rows)
+    if n < 3 or abs(value) >= 1 or not np.isfinite(without).all():
+        return None
+    away = without - (without * units.counts).sum() / n
+    spread = np.sqrt((n - 1) / n * (units.counts * away**2).sum()) / (1 - value**2)
+    half = stats.t.ppf(0.5 + confidence / 2, n - 1) * spread
+    return float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half))
+
+
+def coefficient_interval(
+    units: Units,
+    statistic: Statistic,
+    value: float,
+    clusters: IntArray | None,
+    n_resamples: int,
+    confidence: float,
+    seed: int,
+) -> tuple[float, float, str, str]:
+    """Low, high, method and note for a coefficient of agreement: jackknife under SMALL units, else bootstrap.
+
+    Resampling makes such coefficients lower (or Gwet's higher) than they are by as much again as the sample did, which
+    small samples feel: with 10 patients the percentile interval covered 82 to 88 %, the jackknife's 89 to 92 %.
+    """
+    few = few_note(units.n, clusters)
+    if 1 < units.n < SMALL:
+        bounds = jackknife_z(units, statistic, value, confidence)
+        if bounds is not None and bounds[0] < bounds[1]:
+            by = "case" if clusters is None else "cluster"
+            return *bounds, f"jackknife by {by}, t interval on Fisher's z", few.replace("bootstrap ", "")
+    low, high, why = percentile(bootstrap(units, statistic, n_resamples, seed), confidence, units.n)
+    return low, high, bootstrap_method(clusters, n_resamples), join_notes(why, few)
+
+
 def bootstrap_interval(
     rows: Any, statistic: Statistic, clusters: IntArray | None, n_resamples: int, confidence: float, seed: int
 ) -> tuple[float, float, str]:
@@ -153,15 +195,24 @@ def bootstrap_estimate(
     confidence: float,
     seed: int,
     note: str = "",
+    coefficient: bool = False,
 ) -> Estimate:
-    """The point value with its bootstrap interval; `undefined` is the reason given when the value is nan."""
+    """The point value with its interval; `undefined` is the reason given when the value is nan.
+
+    coefficient: of agreement, at most 1; see `coefficient_interval`.
+    """
     n = rows.shape[0]
     value = point(rows, statistic) if n else NAN
     if np.isnan(value):
         return Estimate.undefined(name, join_notes(undefined, note), n)
-    low, high, why = bootstrap_interval(rows, statistic, clusters, n_resamples, confidence, seed)
-    method = f"{name}; {bootstrap_method(clusters, n_resamples)}"
-    return Estimate(value, low, high, n, method, join_notes(note, why))
+    method = bootstrap_method(clusters, n_resamples)
+    units = pool(rows, clusters)
+    if coefficient and units.n > 1:
+        check_confidence(confidence)
+        low, high, method, why = coefficient_interval(units, statistic, value, clusters, n_resamples, confidence, seed)
+    else:
+        low, high, why = bootstrap_interval(rows, statistic, clusters, n_resamples, confidence, seed)
+    return Estimate(value, low, high, n, f"{name}; {method}", join_notes(note, why))
 
 
 def _unsigned(units: Units) -> tuple[FloatArray, IntArray]:

@@ -14,6 +14,7 @@ from stats.resampling import bootstrap_interval, bootstrap_method, mean_sign_fli
 from stats.results import NAN, TestResult, join_notes
 
 EXACT_UP_TO = 50  # non-zero differences
+FEW_NONZERO = 20  # under so many validate_stats finds intervals of the effect that cover under 90 %
 
 
 def wilcoxon_signed_rank(
@@ -67,6 +68,8 @@ def wilcoxon_signed_rank(
     else:
         method = "normal approximation"
         p = float(stats.wilcoxon(d, zero_method="pratt", correction=False, method="asymptotic").pvalue)
+    if n - zeros < FEW_NONZERO:
+        why = join_notes(why, f"only {n - zeros} differences are not zero: the interval may cover under 90 %")
     method = f"{name}, {method}; effect rank-biserial, {bootstrap_method(groups, n_resamples)}"
     return TestResult(min(up, down), p, (up - down) / (up + down), low, high, n, method, join_notes(note, why))
 

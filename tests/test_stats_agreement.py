@@ -23,6 +23,7 @@ NA = None
 MODULES = [
     "results", "intake", "resampling", "coincidence", "agreement", "intraclass", "classification", "paired",
     "signed_rank", "many", "preference", "bradley_terry", "multiplicity", "power", "simulated", "blinding",
+    "discordant", "change", "reliability", "ordinal",
 ]  # fmt: skip
 
 # Krippendorff 2011, Computing Krippendorff's alpha-reliability, example C: 4 observers, 12 units
@@ -150,7 +151,23 @@ def test_alpha_by_cluster_is_wider_when_items_of_a_patient_are_copies():
     clustered = agreement.krippendorff_alpha(ratings, clusters=patient, n_resamples=2000)
     assert clustered.value == plain.value
     assert 1.8 < (clustered.high - clustered.low) / (plain.high - plain.low) < 2.8  # sqrt(5) = 2.24
-    assert "cluster bootstrap" in clustered.method
+    assert "by cluster" in clustered.method
+
+
+def test_under_a_hundred_units_alpha_has_the_jackknife_interval_near_the_bootstraps():
+    ratings = random_ratings(6, n=99, missing=0)
+    small = agreement.krippendorff_alpha(ratings)
+    large = agreement.krippendorff_alpha(np.vstack([ratings, ratings[:1]]), n_resamples=20_000)
+    assert "jackknife by case" in small.method
+    assert "case bootstrap" in large.method
+    assert (small.low, small.high) == pytest.approx((large.low, large.high), abs=0.02)
+
+
+def test_a_ceiling_with_few_cases_says_that_the_interval_may_cover_too_little():
+    ratings = np.full((60, 3), 5.0)
+    ratings[:6, 0], ratings[3:8, 1] = 3, 4
+    assert "one category" in agreement.krippendorff_alpha(ratings).note
+    assert "one category" not in agreement.krippendorff_alpha(random_ratings(0)).note
 
 
 def test_singleton_clusters_resample_like_cases():
@@ -347,7 +364,7 @@ def test_swapping_the_two_annotators_keeps_kappa(ratings):
 
 
 def test_same_seed_same_interval():
-    ratings = random_ratings(4)
+    ratings = random_ratings(4, n=150)
     first, again = (agreement.krippendorff_alpha(ratings, n_resamples=300, seed=7) for _ in range(2))
     assert first == again
     assert first != agreement.krippendorff_alpha(ratings, n_resamples=300, seed=8)

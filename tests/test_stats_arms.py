@@ -233,6 +233,18 @@ def test_wilcoxon_equals_scipy_for_many_cases():
     assert paired.wilcoxon_signed_rank(a, b, n_resamples=100).p_value == pytest.approx(expected)
 
 
+def test_few_non_zero_differences_are_a_warning():
+    d = [0] * 30 + [1, 1, -1, 2, 1]
+    assert "only 5 differences are not zero" in paired.wilcoxon_signed_rank(np.zeros(35), d, n_resamples=50).note
+
+
+def test_few_skewed_values_are_a_warning():
+    ceiling = [5] * 27 + [4, 2, 1]
+    assert "skewness" in paired.mean(ceiling).note
+    assert "skewness" in paired.mean_difference(np.full(30, 5), ceiling).note
+    assert paired.mean([1, 2, 3, 4, 5] * 6).note == ""
+
+
 def test_means_that_differ_by_rounding_only_are_zero():
     a = [(0.1 + 0.2), 1.0, 2.0]
     assert paired.wilcoxon_signed_rank(a, [0.3, 1.5, 2.5], n_resamples=50).note.startswith(
