@@ -9,8 +9,7 @@ from django.db import connection, transaction
 
 from accounts.errors import UserError
 from accounts.models import User, audit
-from annotations import access, consensus, judging
-from annotations import assignment as places
+from annotations import access, consensus, judging, places
 from annotations.models import Adjudication, Campaign, Item, Revision
 
 Outcome = Revision.Outcome

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts.errors import UserError
 from accounts.models import AuditEvent, User, audit
-from annotations import access, unblinding
-from annotations import assignment as places
+from annotations import access, places, unblinding
+from annotations.assignment import a_is_left
 from annotations.models import Adjudication, Assignment, Campaign, Item, Participation, Study
 from annotations.models.membership import Role
 
@@ -89,7 +89,7 @@ def _side(item: Item, annotator: User) -> bool | None:
     pair = (item.completion_a.model_id, item.completion_b.model_id)
     met = item.campaign.items.regular().filter(completion_a__model=pair[0], completion_b__model=pair[1])
     earlier = Assignment.objects.filter(annotator=annotator, item__in=met).count()
-    return places.a_is_left(item.campaign, annotator.pk, pair, earlier)
+    return a_is_left(item.campaign, annotator.pk, pair, earlier)
 
 
 def _check_hand(item: Item, annotator: User, part: Participation | None) -> None:
@@ -109,7 +109,7 @@ def _check_hand(item: Item, annotator: User, part: Participation | None) -> None
     given = _given(campaign, annotator).count()
     if cap is not None and given >= cap:
         raise UserError(f"{annotator} has {given} items, and {cap} is the most they are given. Raise the cap first.")
-    if places.places_taken(item) >= item.overlap:
+    if places.is_full(item):
         raise UserError(
             f"All {item.overlap} places of this item are taken. Take it back from somebody, or raise its overlap."
         )
@@ -137,7 +137,7 @@ def extend_lease(assignment: Assignment, *, hours: int, reason: str, actor: User
     if row.skipped_at is not None:
         raise UserError(f"{row.annotator} has skipped this item, and can take it up again without a lease.")
     now = timezone.now()
-    if row.lease_expires_at <= now and places.places_taken(row.item, besides=row.annotator) >= row.item.overlap:
+    if row.lease_expires_at <= now and places.is_full(row.item, besides=row.annotator):
         raise UserError(f"The lease of {row.annotator} ran out, and other people have taken the item's places.")
     until = now + timedelta(hours=hours)
     if until <= row.lease_expires_at:
