@@ -43,6 +43,7 @@ NOT_PAGES = {
     "reports:report_archive": "a download",
     "reports:report_file": "a download",
     "annotations:campaign_export": "a download",
+    "annotations:me": "a name, as JSON",
 }
 
 pytestmark = [
