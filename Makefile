@@ -57,7 +57,7 @@ bench: setup-dev
 	$(BIN)/python -m benchmarks.rating
 	$(BIN)/python -m benchmarks.generation
 
-# DPO against TRL; about a quarter of an hour on a machine that does nothing else.
+# DPO against TRL; give it a machine that does nothing else.
 bench-training: setup-dev
 	$(BIN)/python -m benchmarks.training
 

@@ -199,7 +199,8 @@ class FastDPOTrainer(DPOTrainer):
                     scores = self._scores(model, packed)
                     # A process alone: others may have another number of packs, and would wait for ever.
                     alone = _Alone(self.accelerator.device)
-                    with self._set(accelerator=alone, _metrics=_nothing(), _total_train_tokens=0):
+                    unseen: dict[str, Any] = {"train": defaultdict(list), "eval": defaultdict(list)}
+                    with self._set(accelerator=alone, _metrics=unseen, _total_train_tokens=0):
                         loss = self._loss(packed, scores)
                 self.accelerator.backward(loss * (len(packed["segments"]) / n))
             done.append((packed, {name: value.detach() for name, value in scores.items()}))
@@ -349,10 +350,6 @@ class _Alone:
         return value
 
     gather_for_metrics = gather
-
-
-def _nothing() -> dict[str, Any]:
-    return {"train": defaultdict(list), "eval": defaultdict(list)}
 
 
 def _joined(
