@@ -293,9 +293,12 @@ def test_the_campaign_page_lists_outputs_that_name_themselves_but_not_for_a_lead
     url = reverse("annotations:campaign", args=[study.slug, campaign.public_id])
     text = page.client.get(url).content.decode()
     assert "1 output mentions a model or its maker" in text
-    assert f"{case.external_id}</a>, delta-7b" in text
+    assert f"{case.external_id}</a>" in text
+    assert "delta-7b" not in text  # which arm it was stays hidden while the campaign is open
     campaign.annotators.add(lena)
-    assert "delta-7b" not in page.client.get(url).content.decode()
+    assert case.external_id not in page.client.get(url).content.decode()
+    Campaign.objects.update(closed_at=timezone.now())
+    assert f"{case.external_id}</a>, delta-7b" in page.client.get(url).content.decode()
 
 
 def test_an_evaluation_s_outputs_are_planned_with_the_same_choices(lena, anna, ben):

@@ -11,9 +11,10 @@ from django.utils import timezone
 from accounts.errors import UserError
 from accounts.models import AuditEvent
 from annotations import adjudicating, campaigning, judging, steering, unblinding
-from annotations.assignment import next_assignment, places_taken
+from annotations.assignment import next_assignment
 from annotations.judging import Answer
 from annotations.models import Assignment, Campaign, Judgement
+from annotations.places import places_taken
 from tests.factories import join, make_campaign, make_cases, make_study, make_user
 from tests.report_rows import judge
 
