@@ -104,6 +104,8 @@ def main() -> None:
                 page = people[person]
                 page.goto(options.url + path)
                 page.wait_for_load_state("networkidle")
+                # Open on the first item, and over the texts.
+                page.evaluate("document.querySelector('#instructions')?.removeAttribute('open')")
                 target = options.out / f"{name}-{width}-{colours}.png"
                 page.screenshot(path=target)
                 print(target)
