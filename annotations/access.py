@@ -112,6 +112,10 @@ def require_adjudicator(user: User, campaign: Campaign) -> None:
     took_part = Assignment.objects.filter(item__campaign=campaign, annotator=user)
     if campaign.participations.filter(user=user).exists() or took_part.exists():
         raise PermissionDenied("You are an annotator of this campaign, so another lead decides what it leaves open.")
+    if campaign.unblindings.filter(user=user).exists():
+        raise PermissionDenied(
+            "You have looked at this campaign's arms, so another lead decides, blind, what it leaves open."
+        )
     require_unblinded(user, campaign.study)
 
 

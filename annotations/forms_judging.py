@@ -236,6 +236,12 @@ def sheet_for(assignment: Assignment) -> Sheet:
     return Sheet(campaign.kind, campaign.rubric, assignment.draft or {})
 
 
+def read_rubric(post: QueryDict) -> int | None:
+    """The version of the rubric that the page showed; None where it doesn't say."""
+    given = post.get("rubric_version", "")
+    return int(given) if given.isdecimal() and len(given) < 9 else None
+
+
 def read_seconds(post: QueryDict) -> float:
     """Seconds of work on the item as the browser counted them; 0 where it counts none."""
     try:

@@ -151,6 +151,8 @@ def _revision(
 ) -> Given:
     """One answer from the rows of its criteria."""
     line, first, flipped = group[0]
+    if any(row[2] != flipped for row in group):
+        raise UserError("the rows of one judgement name its two models in different orders: name them alike.")
     criteria = criteria_in(item.campaign.kind, rubric[1])
     said: dict[str, str] = {}
     for _, row, _ in group:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from accounts.errors import UserError
@@ -70,6 +71,10 @@ GUESSING = (
     "You have begun the blinding check of this campaign, so nothing more can be judged or changed in it: what comes "
     "after thinking about the arms would not be blind."
 )
+REWORDED = (
+    "The wording of this campaign has changed since you opened the page, so the answer was not submitted. It is kept "
+    "below: read the instructions and the questions again, and submit it if it still stands."
+)
 CONFLICT = (
     "You have already submitted a different answer for this item (in another tab, perhaps), and that one stands. "
     "To change it, open your history."
@@ -83,10 +88,13 @@ def require_whole(answer: Answer, item: Item) -> None:
 
 
 @transaction.atomic
-def submit(assignment: Assignment, answer: Answer, *, actor: User, active_seconds: float = 0) -> Judgement:
+def submit(
+    assignment: Assignment, answer: Answer, *, actor: User, active_seconds: float = 0, rubric_seen: int | None = None
+) -> Judgement:
     """Keep an answer. The same answer twice is one judgement; a different one after that is refused (use ``revise``).
 
-    A submit whose lease has run out is kept: on a free place, else as surplus.
+    A submit whose lease has run out is kept: on a free place, else as surplus. ``rubric_seen`` is the version that the
+    annotator's page showed: an answer to words that have changed since is refused.
     """
     row = _locked(assignment)
     campaign = row.item.campaign
@@ -99,6 +107,7 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
     if not campaign.is_open:
         raise UserError(CLOSED)
     _require_no_guess(row)
+    _require_same_words(campaign, rubric_seen)
     surplus = places.is_full(row.item, besides=row.annotator)
     if judgement is None:
         judgement = Judgement.objects.create(assignment=row, item=row.item, annotator=row.annotator, surplus=surplus)
@@ -109,8 +118,9 @@ def submit(assignment: Assignment, answer: Answer, *, actor: User, active_second
         judgement.save(update_fields=["surplus"])
         _add_revision(judgement, answer, actor=actor, change_reason="judged again")
     row.submitted_at, row.skipped_at, row.draft, row.skip_reason = timezone.now(), None, None, ""
+    row.released_at = None  # a lead took it back, and the answer came all the same: it is theirs again, to undo too
     row.active_seconds = _plausible(active_seconds, at_least=row.active_seconds)
-    row.save(update_fields=["submitted_at", "skipped_at", "draft", "skip_reason", "active_seconds"])
+    row.save(update_fields=["submitted_at", "skipped_at", "draft", "skip_reason", "released_at", "active_seconds"])
     return judgement
 
 
@@ -121,8 +131,15 @@ def _locked(assignment: Assignment) -> Assignment:
     """
     if connection.features.has_select_for_update:
         Campaign.objects.select_for_update(no_key=True).get(pk=assignment.item.campaign_id)
+    places.lock_items(Item.objects.filter(pk=assignment.item_id))
     rows = Assignment.objects.select_related("item__campaign", "item__case", "annotator")
-    return rows.select_for_update(of=("self", "item")).get(pk=assignment.pk)
+    return rows.select_for_update(of=("self",)).get(pk=assignment.pk)
+
+
+def _require_same_words(campaign: Campaign, rubric_seen: int | None) -> None:
+    """Raise UserError where the rubric has a newer version than the one that was answered."""
+    if rubric_seen is not None and rubric_seen != campaign.rubric_version:
+        raise UserError(REWORDED)
 
 
 def _require_no_guess(assignment: Assignment) -> None:
@@ -198,13 +215,16 @@ def _ideal(judgement: Judgement, ideal: Ideal | None) -> Completion | None:
 
 
 @transaction.atomic
-def revise(judgement: Judgement, answer: Answer, *, change_reason: str, actor: User) -> Revision:
+def revise(
+    judgement: Judgement, answer: Answer, *, change_reason: str, actor: User, rubric_seen: int | None = None
+) -> Revision:
     """Correct a submitted answer, with the reason why; the earlier answer stays in the record."""
     row = _locked(judgement.assignment)
     campaign = row.item.campaign
     if not campaign.is_open:
         raise UserError("This campaign has been closed, so its judgements can no longer be changed.")
     _require_no_guess(row)
+    _require_same_words(campaign, rubric_seen)
     require_whole(answer, row.item)
     if row.submitted_at is None:
         raise UserError("This judgement was undone. Judge the item again instead of correcting it.")
@@ -230,7 +250,7 @@ def undo(judgement: Judgement, *, actor: User) -> Revision:
         return last
     row.submitted_at = None
     row.draft = draft_of(last, row.a_is_left)
-    row.lease_expires_at = timezone.now() + places.LEASE
+    row.lease_expires_at = max(row.lease_expires_at, timezone.now() + places.LEASE)
     row.save(update_fields=["submitted_at", "draft", "lease_expires_at"])
     revision = _add_revision(judgement, Answer(Outcome.WITHDRAWN), actor=actor, change_reason="undone by the annotator")
     places.fill_places(row.item)
@@ -279,7 +299,8 @@ def save_draft(assignment: Assignment, draft: Mapping[str, Any], *, active_secon
     return bool(
         Assignment.objects.filter(pk=assignment.pk, submitted_at__isnull=True).update(
             draft=dict(draft),
-            lease_expires_at=now + places.LEASE if holds else assignment.lease_expires_at,
+            # Never shorter: a lead may have given more time.
+            lease_expires_at=Greatest(F("lease_expires_at"), now + places.LEASE) if holds else F("lease_expires_at"),
             active_seconds=_plausible(active_seconds, at_least=assignment.active_seconds),
         )
     )

@@ -14,7 +14,7 @@ from annotations import consensus, judgement_files, judging, naming
 from annotations.designs import Design, PlanError, Source
 from annotations.exporting import PREFERENCE
 from annotations.judging import Answer, Outcome
-from annotations.models import Adjudication, Campaign, Item, Model, Revision, Study
+from annotations.models import Adjudication, Campaign, Model, Revision, Study
 from annotations.slots import Layout, Slot, lay_out
 
 REFERENCES, CAMPAIGN, FILE = "references", "campaign", "file"
@@ -156,6 +156,8 @@ class FileAnswers:
                 raise UserError(f"“{name}” of case “{slot.case.external_id}” is answered a second time in line {line}.")
             said[name] = row.get("value", "").strip()
         flipped = rows[0][2]
+        if any(row[2] != flipped for row in rows):
+            raise UserError("the rows of one judgement name its two models in different orders: name them alike.")
         outcome = said.pop(PREFERENCE, "") if comparison else _common(said)
         if outcome.partition(":")[0] in NOT_KNOWN:
             raise UserError(f"“{outcome}” is no answer that can be known.")
@@ -242,7 +244,7 @@ def agreed(study: Study, name: str, *, kind: str, rubric: Mapping[str, Any]) -> 
     for revision in judging.current_revisions(row):
         said[revision.judgement.item_id].append(revision)
     decided = {d.item_id: d for d in Adjudication.objects.filter(item__campaign=row, is_current=True)}
-    found = [_agreed(item, decided.get(item.pk), said[item.pk], kind) for item in items]
+    found = [_agreed(decided.get(item.pk), said[item.pk], kind) for item in items]
     open_rubric = {**rubric, "reason": "optional"}
     if kind == Campaign.Kind.COMPARISON:
         open_rubric["criteria"] = []
@@ -253,13 +255,16 @@ def agreed(study: Study, name: str, *, kind: str, rubric: Mapping[str, Any]) -> 
     ]
 
 
-def _agreed(
-    item: Item, decision: Adjudication | None, revisions: Sequence[Revision], kind: str
-) -> tuple[Answer, str] | None:
+def _agreed(decision: Adjudication | None, revisions: Sequence[Revision], kind: str) -> tuple[Answer, str] | None:
     """The agreed answer of an item with what to tell an annotator of it; None where there is none."""
-    if decision is not None:
+    own = _agreed_by(revisions, kind)
+    if own is None and decision is not None:  # it settles what they left open, and never overrules what they agree on
         values = decision.values if decision.outcome == Outcome.JUDGED else {}
         return Answer(decision.outcome, strength=decision.strength, values=values), decision.reason
+    return own
+
+
+def _agreed_by(revisions: Sequence[Revision], kind: str) -> tuple[Answer, str] | None:
     outcomes = [revision.outcome for revision in revisions]
     feedback = f"{len(revisions)} annotators judged it in an earlier campaign, and this is what they agreed on."
     if len(outcomes) < 2:

@@ -135,6 +135,10 @@ def before_judging(part: Participation) -> bool:
 @transaction.atomic
 def repeat(campaign: Campaign, annotator: User) -> Participation:
     """Begin the training again: the answers are withdrawn and stay in the record, and the items come without drafts."""
+    if connection.features.has_select_for_update:
+        # First, as in every act on answers: nothing changes once the campaign is closed, nor twice at a time.
+        Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+    campaign = Campaign.objects.get(pk=campaign.pk)
     if not campaign.is_open:
         raise UserError("This campaign has been closed, so its training can no longer be repeated.")
     parts = campaign.participations.select_related("campaign", "user").filter(user=annotator)

@@ -72,7 +72,7 @@
       } else if (AWAY.includes(response.status)) throw new Error(response.statusText);
       else if (response.status === 422) showErrors(sheet, (await response.json()).errors);
       else if (!response.ok) showErrors(sheet, { "": "The report was not taken: the server didn't answer as it should. Try again, and tell your lead yourself if it is urgent." });
-      else leave("Your lead has been told. The report is in your list of judgements.");
+      else leave("Your report is on the lead's page, and in your list of judgements.");
     } catch {
       later();
       leave("No connection: the report is kept in this browser and is sent by itself once the server can be reached. If it is urgent, tell your lead yourself.");

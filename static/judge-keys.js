@@ -63,7 +63,7 @@
     if (typing && event.key === "Enter" && event.ctrlKey && at.form === form() && form() && !isBusy()) return submit();
     if (at.id === "skip_reason" && event.key === "Enter") {
       event.preventDefault();
-      return form().requestSubmit(byId("skip-submit"));
+      return byId("skip-submit").click(); // requestSubmit would go where the form goes, not where the button says
     }
     if (event.key === "Escape" && at.closest("#skip")) byId("skip").open = false;
     if (event.key === "Escape" && typing && !at.closest("dialog")) return at.blur();

@@ -104,7 +104,7 @@
     if (response.status >= 500 || response.status === 403 || (response.redirected && response.url.includes(settings.signIn))) return;
     drop(id);
     if (OUTCOMES[response.status]) tell(OUTCOMES[response.status]);
-    else tell(entry.kind === "harm" ? "Your harm report has been sent. Your lead has been told." : "An answer that was kept in this browser has been sent.");
+    else tell(entry.kind === "harm" ? "Your harm report has been sent, and is on the lead's page." : "An answer that was kept in this browser has been sent.");
   };
   let sending = false;
   async function sendKept() {

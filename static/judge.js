@@ -48,7 +48,8 @@ window.rating = (() => {
     const label = question?.querySelector(`[data-point="${point}"]`);
     if (!label) return;
     choose(label);
-    mark(unanswered() || question, { focus: true });
+    const all = questions(); // where all are answered, as in a correction: on to the one below
+    mark(unanswered() || all[all.indexOf(question) + 1] || question, { focus: true });
   };
 
   // An answer takes back “cannot judge”; the strength of a preference belongs to A or B alone.

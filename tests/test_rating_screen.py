@@ -515,7 +515,7 @@ class TestHarm:
         page.get_by_label("Severe").check()
         page.get_by_label("What could happen to the patient?").fill("Anaphylaxis.")
         page.get_by_role("button", name="Tell the lead now").click()
-        expect(page.get_by_text("Your lead has been told.")).to_be_visible()
+        expect(page.get_by_text("Your report is on the lead's page")).to_be_visible()
         assert len(sent) == 1
         assert "severe" in sent[0]
         assert "Anaphylaxis." in sent[0]

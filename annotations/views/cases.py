@@ -1,10 +1,12 @@
 """The cases of a study: the list, one of them, and importing a file."""
 
+import hashlib
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.text import Truncator
@@ -12,11 +14,11 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.errors import UserError
 from accounts.http import HttpRequest
-from annotations import access, prompts
+from annotations import access, prompts, unblinding
 from annotations.case_rows import CaseReader
 from annotations.forms_data import CaseImportForm, show
 from annotations.importing import ImportedCases, import_cases
-from annotations.models import Case, Study
+from annotations.models import Case, Item, Study
 from annotations.models.membership import Role
 
 PAGE = 50
@@ -59,7 +61,13 @@ def case(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except PermissionDenied as refusal:
         context["hidden"] = str(refusal)
     else:
-        context["completions"] = case.completions.select_related("model").order_by("model__name", "pk")[:PAGE]
+        rows = list(case.completions.select_related("model").order_by("model__name", "pk")[:PAGE])
+        items = Item.objects.filter(Q(completion_a__in=rows) | Q(completion_b__in=rows))
+        judged = study.campaigns.filter(pk__in=items.values("campaign"))
+        context["judged_in"] = unblinding.hidden_from(request.user, judged)
+        if context["judged_in"]:  # the texts alone, in an order that says nothing of the models (C6)
+            rows.sort(key=lambda row: hashlib.sha256(row.text.encode()).digest())
+        context["completions"] = rows
     try:
         context["messages_sent"] = prompts.messages(study, case)
     except UserError as error:

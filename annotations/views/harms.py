@@ -15,7 +15,7 @@ from annotations.forms_harms import HarmForm, ResolutionForm
 from annotations.models import Assignment, HarmReport, Study
 from annotations.models.membership import Role
 
-TOLD = "Your harm report is kept, and the study's leads are told."
+TOLD = "Your harm report is kept, and is on the page of the study's leads."
 
 
 @require_http_methods(["GET", "POST"])

@@ -111,7 +111,8 @@ def revise(request: HttpRequest, public_id: uuid.UUID, pk: uuid.UUID) -> HttpRes
     if missing:
         return item_page(request, assignment, sheet, status=422, **page)
     try:
-        judging.revise(assignment.judgement, answer, change_reason=change_reason, actor=request.user)
+        seen = forms_judging.read_rubric(request.POST)
+        judging.revise(assignment.judgement, answer, change_reason=change_reason, actor=request.user, rubric_seen=seen)
     except UserError as error:
         return item_page(request, assignment, sheet, status=409, refused=error.message, **page)
     return redirect("annotations:history", public_id=public_id)

@@ -52,7 +52,8 @@ def _submit(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
             judging.save_draft(assignment, draft, active_seconds=seconds)
         return item_page(request, assignment, Sheet(campaign.kind, campaign.rubric, draft, missing), status=422)
     try:
-        judging.submit(assignment, answer, actor=request.user, active_seconds=seconds)
+        seen = forms_judging.read_rubric(request.POST)
+        judging.submit(assignment, answer, actor=request.user, active_seconds=seconds, rubric_seen=seen)
     except UserError as error:
         judging.save_draft(assignment, draft, active_seconds=seconds)
         sheet = Sheet(campaign.kind, campaign.rubric, draft)
