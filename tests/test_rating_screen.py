@@ -339,6 +339,22 @@ class TestKeys:
         assert checked(page, "value-complete") == "5"
         assert (checked(page, "strength"), checked(page, "chips")) == ("slightly", CHIPS[0])
 
+    def test_points_given_again_go_down_the_criteria_when_all_are_answered(self, screen: Callable[..., Page]) -> None:
+        page = screen("likert", chips=CHIPS)
+        press(page, "2", "2")
+        page.locator("[data-question]").first.focus()
+        press(page, "1", "4")
+        assert (checked(page, "value-faithful"), checked(page, "value-complete")) == ("1", "4")
+
+    def test_a_skip_by_keys_puts_the_item_aside_and_submits_nothing(self, screen: Callable[..., Page]) -> None:
+        page = screen(chips=CHIPS)
+        press(page, "1", "5", "e", "s")
+        page.keyboard.type("not my field")
+        press(page, "Enter")
+        expect(page.get_by_text("Skipped.")).to_be_visible()
+        skipped = Assignment.objects.get(skipped_at__isnull=False)
+        assert (skipped.skip_reason, skipped.submitted_at) == ("not my field", None)
+
     def test_forty_items_are_judged_without_the_mouse(self, screen: Callable[..., Page]) -> None:
         page = screen(n=40)
         answers = [["a", "1"], ["b", "2"], ["e"], ["n"], ["c", "1"], ["d"], ["a", "2", "f"], ["b", "1", "r"]]
