@@ -126,6 +126,7 @@ def full_study(lena: User, anna: User, ben: User, tmp_path: Any) -> tuple[Study,
         "annotations:judge_revise:pk": own.pk,
         "annotations:harm_acknowledge:pk": harm["id"],
         "annotations:harm_report?": f"?assignment={own.pk}",
+        "annotations:adjudication:public_id": guessed.public_id,  # of the other it leads on to an item
         "annotations:adjudication_item:position": first.items.all()[1].position,
         "annotations:judge_feedback:public_id": qualifying.public_id,
         "annotations:judge_feedback:pk": qualifying.items.first().assignments.get(annotator=anna).pk,

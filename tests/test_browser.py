@@ -203,6 +203,14 @@ def choose_arms(page: Page) -> None:
         page.get_by_label(re.compile(label)).select_option(name)
 
 
+def lead_closes(page: Page, url: str, name: str) -> None:
+    """Results by arm of an open campaign would take a logged unblinding."""
+    page.goto(f"{url}/s/coughs/campaigns/")
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("button", name="Close the campaign").click()
+    expect(page.get_by_text("Nothing more can be submitted").first).to_be_visible()
+
+
 def lead_reads_the_report(page: Page, url: str) -> None:
     page.goto(f"{url}/s/coughs/results/reports/new/")
     page.get_by_role("button", name="Make the report").click()
@@ -241,6 +249,7 @@ def test_the_loop_from_sign_in_to_report(loop: Loop, browser: Browser, tmp_path:
     assert n_items > 0, "the three arms all wrote the same"
     for person in (anna, ben):
         clinician_judges_with_the_keyboard(person, url, [["a", "2"]] * n_items)
+    lead_closes(lena, url, "Blind re-test")
     lead_reads_the_report(lena, url)
     for person in (anna, ben):
         response = person.goto(f"{url}/s/coughs/results/")
