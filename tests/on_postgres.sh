@@ -7,6 +7,6 @@ if ! .venv/bin/python -c "import psycopg; psycopg.connect('$url', connect_timeou
     exit 0
 fi
 DATABASE_URL=$url CELERY_BROKER_URL=$broker exec .venv/bin/python -m pytest -m "not real and not browser" \
-    tests/test_assignment.py tests/test_qualifying.py tests/test_judging.py tests/test_judge_views.py \
+    tests/test_assignment.py tests/test_qualifying.py tests/test_judging.py tests/test_judging_together.py tests/test_judge_views.py \
     tests/test_importing.py tests/test_accounts.py tests/test_runs.py tests/test_workers.py tests/test_harms.py \
     tests/test_steering.py tests/test_adjudicating.py tests/test_unblinding.py tests/test_board.py
