@@ -179,7 +179,7 @@ class TestOffline:
         expect(page.get_by_text("the report is kept in this browser")).to_be_visible()
         page.route("**/harm/", take)
         context.set_offline(False)
-        expect(page.get_by_text("Your harm report has been sent.")).to_be_visible()
+        expect(page.get_by_text("Your harm report has been sent")).to_be_visible()
         assert len(ids) == 1
         assert kept(page) == []
 
