@@ -188,8 +188,8 @@ def test_axe_finds_nothing_on_any_page(live_server, browser, lena, anna, ben, ad
         for title, look in LOOKS:
             page = page_of(browser, person, live_server.url, look)
             for name, path in pages.items():
-                if person in (adam, None) and name in opened and title == LOOKS[0][0]:
-                    continue
+                if person in (adam, None) and name in opened:
+                    continue  # the same page as the lead's or the annotator's
                 page.goto(live_server.url + path, wait_until="networkidle")
                 wrong += [f"{name} for {person} ({title}): {what}" for what in complaints(page)]
             page.context.close()
