@@ -131,9 +131,7 @@ def _jsonl_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 def _check_columns(names: list[str], line: int) -> None:
     unknown = [name for name in names if name not in COLUMNS]
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise UserError(
-            f"Line {line}: the columns are separated by semicolons or tabs. Save it as CSV with commas."
-        )
+        raise UserError(f"Line {line}: the columns are separated by semicolons or tabs. Save it as CSV with commas.")
     if unknown:
         raise UserError(
             f"Line {line}: unknown column {', '.join(f'“{name}”' for name in unknown)}. Columns: {', '.join(COLUMNS)}."

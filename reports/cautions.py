@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from annotations import unblinding
-from annotations.models import Campaign, Revision, Study
+from annotations.models import Adjudication, Campaign, Revision, Study
 from reports import analysis, provenance
 from reports.analysis import METRIC_TITLES, Plan
 from reports.evaluation import other_evaluations
 from reports.measures import Measure
 from reports.scoring import IDENTICAL, Answer, Outputs
 from reports.votes import Judged, Votes, not_scored
+from stats.intake import counted
 from training import lineage
 
 FEW_CASES = 30
@@ -175,6 +176,14 @@ def _of_scoring(campaign: Campaign, left_out: dict[str, int]) -> Iterable[Cautio
         yield _caution("judged_again", campaign.name, text)
 
 
+def _decided_after_closing(campaign: Campaign) -> str:
+    """How many items, in words; empty for none."""
+    if campaign.closed_at is None:
+        return ""
+    late = Adjudication.objects.filter(item__campaign=campaign, is_current=True, created_at__gt=campaign.closed_at)
+    return counted(late.count(), "item") if late.exists() else ""
+
+
 def _of_campaign(campaign: Campaign, judged: Sequence[Answer]) -> Iterable[Caution]:
     if campaign.simulated:
         text = "Its judgements were made by a program, for demonstration: they say nothing about the models."
@@ -187,6 +196,9 @@ def _of_campaign(campaign: Campaign, judged: Sequence[Answer]) -> Iterable[Cauti
     for look in unblinding.looks([campaign])[campaign.pk]:
         text = f"Its results by arm were looked at while it was open, {look}"
         yield _caution("unblinded", campaign.name, text if text.endswith(".") else f"{text}.")
+    if late := _decided_after_closing(campaign):
+        text = f"Decided by a lead after closing, when models could be seen: {late} that its annotators left open."
+        yield _caution("decided_unblinded", campaign.name, text)
     if campaign.reopened_at:
         when = f"{campaign.reopened_at:%-d %B %Y}"
         text = f"The campaign was closed, so that models and answers could be seen, and reopened on {when}."

@@ -24,6 +24,7 @@ from annotations.designs import Design
 from annotations.judging import Answer
 from annotations.models import Assignment, Judgement, Revision
 from annotations.places import places_taken
+from reports import cautions
 from tests.factories import join, make_campaign, make_cases, make_completion, make_model, make_study
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +155,13 @@ def test_a_file_with_semicolons_is_told_so(study, anna, tmp_path):
     (tmp_path / "known.csv").write_text("case;value\nc1;tie\n")
     with pytest.raises(UserError, match="semicolons"):
         known_answers.source(str(tmp_path / "known.csv"))
+
+
+def test_a_report_says_which_decisions_were_made_when_models_could_be_seen(disputed, lena):
+    item = disputed.items.get()
+    adjudicating.adjudicate(item, CLEARLY_A, reason="safer", actor=lena)
+    campaigning.close(disputed, actor=lena, reason="enough")
+    assert "decided_unblinded" not in {caution["code"] for caution in cautions._of_campaign(disputed, [])}
+    adjudicating.adjudicate(item, CLEARLY_B, reason="second thoughts", actor=lena)
+    found = {caution["code"]: caution["text"] for caution in cautions._of_campaign(disputed, [])}
+    assert found["decided_unblinded"].endswith("1 item that its annotators left open.")
