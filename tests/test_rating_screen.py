@@ -420,7 +420,7 @@ class TestReading:
         anna.shortcuts = {"together": True}
         anna.save()
         page = screen()
-        page.set_viewport_size({"width": 1024, "height": 600})
+        page.set_viewport_size({"width": 800, "height": 600})
         bodies = page.locator(".pane-output > .pane-body")
         share = "body => body.scrollTop / (body.scrollHeight - body.clientHeight)"
         bodies.nth(0).evaluate("body => { body.scrollTop = body.scrollHeight }")
